@@ -1,0 +1,375 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/gatebus/gatebus/internal/pump"
+)
+
+const (
+	// subscriptionBuffer is how many messages one Subscribe call holds while
+	// its callback runs. At a million messages a second it covers a pause of
+	// 65 ms; it costs 8 bytes an entry.
+	subscriptionBuffer = 1 << 16
+
+	// A connection that says nothing is pinged every pingInterval and given up
+	// after pingsOut unanswered pings: half-open links end within 15 s. NATS's
+	// own defaults take about 6 minutes.
+	pingInterval = 5 * time.Second
+	pingsOut     = 2
+
+	connectTimeout = 2 * time.Second
+	reconnectWait  = 200 * time.Millisecond
+	// reconnectJitter spreads the clients of a server that comes back.
+	reconnectJitter = 200 * time.Millisecond
+)
+
+// Config says how Dial connects.
+type Config struct {
+	// URLs are the servers; any of them will do. Ignored when InProcess is set.
+	URLs []string
+	// InProcess is a server in this process, reached without a socket.
+	InProcess nats.InProcessConnProvider
+	// Name is what the server's connection list shows.
+	Name string
+	// Pinned keeps the connection to URLs: servers that these tell of are
+	// ignored. A link to one gateway is pinned.
+	Pinned bool
+	// Options are added last: credentials, TLS.
+	Options []nats.Option
+	// Log gets what goes wrong in the background; nil discards it.
+	Log *slog.Logger
+	// OnStatus, if set, is called at every change, one call at a time: true
+	// when the connection is up (subscriptions stand again: what is published
+	// on the connection from then on meets them), false with the cause when it
+	// is down or the first attempt has failed. It may be called before Dial
+	// returns and is not called after Close has, which waits for it; so it must
+	// not call Close, nor wait for somebody who does.
+	OnStatus func(up bool, cause error)
+}
+
+// NATS is a Conn to a NATS server.
+type NATS struct {
+	// set at construction
+	nc     *nats.Conn
+	log    *slog.Logger
+	stop   context.Context // ends when Close is called
+	cancel context.CancelFunc
+
+	mu      sync.Mutex     // held while running grows or the connection is closed
+	running sync.WaitGroup // pumps, and drains under way
+
+	statusMu sync.Mutex // held while onStatus runs
+	status   status
+	onStatus func(up bool, cause error) // nil: nobody asks, or closed
+}
+
+// status is what OnStatus was told last.
+type status uint8
+
+const (
+	untold status = iota
+	up
+	down
+)
+
+var _ Conn = (*NATS)(nil)
+
+// Dial makes a connection that repairs itself for as long as it is not
+// closed. It does not wait for a server: that one is unreachable is no error,
+// OnStatus tells when it is reached. An error means that the configuration is
+// wrong.
+func Dial(cfg Config) (*NATS, error) {
+	if cfg.InProcess == nil && len(cfg.URLs) == 0 {
+		return nil, errors.New("bus: no server to connect to")
+	}
+	log := cfg.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	stop, cancel := context.WithCancel(context.Background())
+	c := &NATS{
+		log:  log,
+		stop: stop, cancel: cancel,
+		onStatus: cfg.OnStatus,
+	}
+	opts := nats.GetDefaultOptions()
+	opts.Servers = cfg.URLs
+	opts.Name = cfg.Name
+	opts.Timeout = connectTimeout
+	opts.PingInterval = pingInterval
+	opts.MaxPingsOut = pingsOut
+	opts.RetryOnFailedConnect = true
+	opts.MaxReconnect = -1
+	opts.ReconnectWait = reconnectWait
+	opts.ReconnectJitter = reconnectJitter
+	opts.ReconnectJitterTLS = reconnectJitter
+	opts.ReconnectBufSize = -1 // what a lost connection held must not be replayed stale
+	opts.IgnoreDiscoveredServers = cfg.Pinned
+	opts.IgnoreAuthErrorAbort = true // a secret being rotated is not for ever
+	opts.NoCallbacksAfterClientClose = true
+	opts.InProcessServer = cfg.InProcess
+	opts.AsyncErrorCB = c.asyncError
+	if cfg.OnStatus != nil {
+		opts.ConnectedCB = func(*nats.Conn) { c.tell(up, nil) }
+		opts.ReconnectedCB = func(*nats.Conn) { c.tell(up, nil) }
+		opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { c.tell(down, err) }
+		opts.ReconnectErrCB = func(_ *nats.Conn, err error) { c.tell(down, err) }
+	}
+	for _, o := range cfg.Options {
+		if err := o(&opts); err != nil {
+			cancel()
+			return nil, fmt.Errorf("bus: connect option: %w", err)
+		}
+	}
+	nc, err := opts.Connect()
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("bus: connect to %v: %w", cfg.URLs, err)
+	}
+	c.nc = nc
+	return c, nil
+}
+
+// NATS is the connection underneath, for what this package does not cover,
+// such as registering a micro service.
+func (c *NATS) NATS() *nats.Conn { return c.nc }
+
+// Server names the server that the connection is to, "" while it is down.
+func (c *NATS) Server() string { return c.nc.ConnectedUrlRedacted() }
+
+// tell calls onStatus if the status is a new one: nats.go reports every failed
+// attempt, and what it has queued even after it was closed.
+func (c *NATS) tell(s status, cause error) {
+	c.statusMu.Lock()
+	defer c.statusMu.Unlock()
+	if c.onStatus != nil && c.stop.Err() == nil && c.status != s {
+		c.status = s
+		c.onStatus(s == up, cause)
+	}
+}
+
+func (c *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if sub == nil {
+		c.log.Warn("bus connection", "name", c.nc.Opts.Name, "err", err)
+		return
+	}
+	c.log.Warn("bus subscription", "name", c.nc.Opts.Name, "subject", sub.Subject, "err", err)
+}
+
+// Publish implements Conn.
+func (c *NATS) Publish(m *Msg) error {
+	if err := c.nc.PublishMsg(m); err != nil {
+		return c.wrap("publish to "+m.Subject, err)
+	}
+	return nil
+}
+
+// Request implements Conn.
+func (c *NATS) Request(ctx context.Context, m *Msg) (*Msg, error) {
+	r, err := c.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return nil, c.wrap("request to "+m.Subject, causeOf(ctx, err))
+	}
+	return r, nil
+}
+
+// Flush implements Conn.
+func (c *NATS) Flush(ctx context.Context) error {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Minute) // nats.go insists on a deadline
+		defer cancel()
+	}
+	if err := c.nc.FlushWithContext(ctx); err != nil {
+		return c.wrap("flush", causeOf(ctx, err))
+	}
+	return nil
+}
+
+// causeOf is the cause of ctx in the place of its error.
+func causeOf(ctx context.Context, err error) error {
+	if e := ctx.Err(); e != nil && errors.Is(err, e) {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// Close implements Conn.
+func (c *NATS) Close() {
+	c.mu.Lock()
+	c.cancel()
+	c.mu.Unlock()
+	c.nc.Close()
+	c.running.Wait()
+	c.statusMu.Lock() // an OnStatus that runs has returned
+	c.onStatus = nil
+	c.statusMu.Unlock()
+}
+
+func (c *NATS) wrap(what string, err error) error {
+	switch {
+	case c.nc.IsClosed():
+		return ErrClosed
+	case errors.Is(err, nats.ErrNoResponders):
+		return ErrNoResponders
+	case notConnected(err):
+		return fmt.Errorf("bus: %s: not connected", what)
+	}
+	return fmt.Errorf("bus: %s: %w", what, err)
+}
+
+// notConnected tells the ways in which nats.go says that a connection that is
+// not closed is down.
+func notConnected(err error) bool {
+	return errors.Is(err, nats.ErrReconnectBufExceeded) || // nothing is kept for later
+		errors.Is(err, nats.ErrDisconnected) || // a request was under way
+		errors.Is(err, nats.ErrConnectionClosed) || // a flush was under way
+		errors.Is(err, nats.ErrHeadersNotSupported) // never connected: it knows no server
+}
+
+// Subscribe implements Conn.
+func (c *NATS) Subscribe(fn func(*Msg), subjects ...string) (Subscription, error) {
+	return c.subscribe(fn, "", subjects)
+}
+
+// QueueSubscribe implements Conn.
+func (c *NATS) QueueSubscribe(subject, queue string, fn func(*Msg)) (Subscription, error) {
+	if queue == "" { // NATS would make a plain subscription of it
+		return nil, fmt.Errorf("bus: subscribe to %s: a queue group needs a name", subject)
+	}
+	return c.subscribe(fn, queue, []string{subject})
+}
+
+// natsSubscription is one Subscribe call: one channel that nats.go's read loop
+// fills in order of arrival, whatever the subject, and one goroutine, the
+// pump, that empties it into the callback.
+type natsSubscription struct {
+	// set at construction
+	conn *NATS
+	pump *pump.Pump[*Msg]
+	subs []*nats.Subscription
+
+	leaving bool // guarded by conn.mu
+
+	mu      sync.Mutex
+	dropped []uint64 // of each of subs, when last asked: nats.go forgets it
+}
+
+func (c *NATS) subscribe(fn func(*Msg), queue string, subjects []string) (Subscription, error) {
+	s := &natsSubscription{
+		conn: c,
+		pump: pump.New[*Msg](subscriptionBuffer),
+	}
+	for _, subject := range subjects {
+		var (
+			sub *nats.Subscription
+			err error
+		)
+		if queue == "" {
+			sub, err = c.nc.ChanSubscribe(subject, s.pump.C)
+		} else {
+			sub, err = c.nc.ChanQueueSubscribe(subject, queue, s.pump.C)
+		}
+		if err != nil {
+			for _, sub := range s.subs {
+				_ = sub.Unsubscribe() // the connection is closed anyway, or the call is refused
+			}
+			return nil, c.wrap("subscribe to "+subject, err)
+		}
+		s.subs = append(s.subs, sub)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop.Err() != nil {
+		return nil, ErrClosed
+	}
+	s.dropped = make([]uint64, len(s.subs))
+	c.running.Go(func() { s.pump.Run(c.stop, fn) })
+	return s, nil
+}
+
+// Drain implements Subscription.
+func (s *natsSubscription) Drain(ctx context.Context) error {
+	if err := s.leave(); err != nil {
+		return err
+	}
+	select {
+	case <-s.pump.Done():
+		if !s.pump.Drained() {
+			return ErrClosed
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("bus: drain: %w", context.Cause(ctx))
+	}
+}
+
+// leave starts to leave, once. It goes on whether or not somebody waits.
+func (s *natsSubscription) leave() error {
+	c := s.conn
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s.leaving {
+		return nil
+	}
+	if c.stop.Err() != nil {
+		return ErrClosed
+	}
+	s.leaving = true
+	s.Dropped() // for the last time
+	left := make([]<-chan nats.SubStatus, 0, len(s.subs))
+	for _, sub := range s.subs {
+		closed := sub.StatusChanged(nats.SubscriptionClosed)
+		if drain(c.nc, sub) == nil {
+			left = append(left, closed)
+		}
+	}
+	c.running.Go(func() {
+		for _, closed := range left {
+			select {
+			case <-closed:
+			case <-c.stop.Done():
+				return
+			}
+		}
+		s.pump.Drain()
+	})
+	return nil
+}
+
+// drain takes a subscription off when all that the server has sent for it is in
+// the pump: nats.go unsubscribes, makes a round trip, and only then forgets it.
+// An error says that it was off already.
+//
+// While the connection is down nothing more can come, and a drain would be worse
+// than useless: nats.go subscribes anew at the reconnect and then forgets the
+// subscription without telling the server, which goes on giving it its share
+// of the queue group.
+func drain(nc *nats.Conn, sub *nats.Subscription) error {
+	if !nc.IsConnected() {
+		return sub.Unsubscribe()
+	}
+	return sub.Drain()
+}
+
+// Dropped implements Subscription.
+func (s *natsSubscription) Dropped() uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var n uint64
+	for i, sub := range s.subs {
+		if d, err := sub.Dropped(); err == nil {
+			s.dropped[i] = uint64(d)
+		}
+		n += s.dropped[i]
+	}
+	return n
+}

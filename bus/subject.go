@@ -1,0 +1,247 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrSubject is wrapped by the errors about subjects that are not of the protocol.
+var ErrSubject = errors.New("not a subject of the protocol")
+
+// Kind says what an event or frame is. The zero Kind is none.
+type Kind uint8
+
+// The kinds of events. Text and Binary are also the kinds of frames.
+const (
+	Open Kind = iota + 1
+	Text
+	Binary
+	Close
+)
+
+var kinds = [...]string{Open: "open", Text: "text", Binary: "binary", Close: "close"}
+
+// String is the kind as it stands in subjects and headers.
+func (k Kind) String() string {
+	if int(k) < len(kinds) && k != 0 {
+		return kinds[k]
+	}
+	return "kind(" + strconv.Itoa(int(k)) + ")"
+}
+
+// Frame tells whether the kind is one of a frame: text or binary.
+func (k Kind) Frame() bool { return k == Text || k == Binary }
+
+// ParseKind reverses [Kind.String].
+func ParseKind(s string) (Kind, error) {
+	switch s {
+	case "text":
+		return Text, nil
+	case "binary":
+		return Binary, nil
+	case "open":
+		return Open, nil
+	case "close":
+		return Close, nil
+	}
+	return 0, fmt.Errorf("bus: kind %q: it is one of open, text, binary, close", s)
+}
+
+// The subjects: gw.<gateway>.<verb>.…
+const (
+	root     = "gw."
+	verbIn   = "in"
+	verbOut  = "out"
+	verbPush = "push"
+	verbDo   = "do"
+)
+
+// EventSubject is where a gateway publishes events of one kind for a worker
+// group: gw.<gateway>.in.<group>.<kind>.
+func EventSubject(g GatewayID, group string, k Kind) string {
+	return root + string(g) + "." + verbIn + "." + group + "." + k.String()
+}
+
+// EventSubjects is what a worker of the group subscribes to, with the group's
+// name as its queue: gw.<gateway>.in.<group>.*.
+func EventSubjects(g GatewayID, group string) string {
+	return root + string(g) + "." + verbIn + "." + group + ".*"
+}
+
+// ParseEventSubject reverses [EventSubject].
+func ParseEventSubject(s string) (g GatewayID, group string, k Kind, err error) {
+	g, rest, err := cut(s, verbIn)
+	if err != nil {
+		return "", "", 0, err
+	}
+	group, kind, ok := strings.Cut(rest, ".")
+	if !ok {
+		return "", "", 0, fmt.Errorf("bus: %w: %q lacks a kind", ErrSubject, s)
+	}
+	if err := CheckName(group); err != nil {
+		return "", "", 0, fmt.Errorf("bus: %w: %q: group: %w", ErrSubject, s, err)
+	}
+	if k, err = ParseKind(kind); err != nil {
+		return "", "", 0, fmt.Errorf("bus: %w: %q: %w", ErrSubject, s, err)
+	}
+	return g, group, k, nil
+}
+
+// ReplySubject is where the event number seq of a client is answered:
+// gw.<gateway>.out.<client>.<seq>.
+func ReplySubject(g GatewayID, c ClientID, seq uint64) string {
+	b := make([]byte, 0, len(root)+len(g)+len(verbOut)+len(c)+16)
+	b = append(b, root...)
+	b = append(b, g...)
+	b = append(b, '.')
+	b = append(b, verbOut...)
+	b = append(b, '.')
+	b = append(b, c...)
+	b = append(b, '.')
+	return string(strconv.AppendUint(b, seq, 10))
+}
+
+// ReplySubjects covers every reply to a gateway: gw.<gateway>.out.*.*.
+func ReplySubjects(g GatewayID) string { return root + string(g) + "." + verbOut + ".*.*" }
+
+// ParseReplySubject reverses [ReplySubject].
+func ParseReplySubject(s string) (g GatewayID, c ClientID, seq uint64, err error) {
+	g, rest, err := cut(s, verbOut)
+	if err != nil {
+		return "", "", 0, err
+	}
+	client, num, ok := strings.Cut(rest, ".")
+	if !ok || client == "" {
+		return "", "", 0, fmt.Errorf("bus: %w: %q is not gw.<gateway>.out.<client>.<seq>", ErrSubject, s)
+	}
+	seq, err = strconv.ParseUint(num, 10, 64)
+	if err != nil || num[0] == '+' || num[0] == '0' && len(num) > 1 {
+		return "", "", 0, fmt.Errorf("bus: %w: %q: %q is not an event number", ErrSubject, s, num)
+	}
+	return g, ClientID(client), seq, nil
+}
+
+// Scope is whom a push goes to.
+type Scope string
+
+// The scopes of a push.
+const (
+	ToClient Scope = "client"
+	ToUID    Scope = "uid"
+	ToGroup  Scope = "group"
+	ToAll    Scope = "all"
+)
+
+// Target is whom a push goes to: one client, the clients of a uid, those of a
+// group, or all. Name is raw, not escaped; empty for ToAll.
+type Target struct {
+	Scope Scope
+	Name  string
+}
+
+// PushSubject is where a push to the target is published:
+// gw.<gateway>.push.<scope>[.<name>]. Names are escaped here; one that cannot
+// be part of a subject is refused.
+func PushSubject(g GatewayID, t Target) (string, error) {
+	if err := CheckName(string(g)); err != nil {
+		return "", fmt.Errorf("bus: push: gateway: %w", err)
+	}
+	prefix := root + string(g) + "." + verbPush + "."
+	switch t.Scope {
+	case ToAll:
+		return prefix + string(ToAll), nil
+	case ToClient, ToUID, ToGroup:
+		name, err := Escape(t.Name)
+		if err != nil {
+			return "", fmt.Errorf("bus: push to a %s: %w", t.Scope, err)
+		}
+		return prefix + string(t.Scope) + "." + name, nil
+	}
+	return "", fmt.Errorf("bus: push: unknown scope %q", t.Scope)
+}
+
+// PushSubjects covers every push to a gateway: gw.<gateway>.push.>.
+func PushSubjects(g GatewayID) string { return root + string(g) + "." + verbPush + ".>" }
+
+// ParsePushSubject reverses [PushSubject].
+func ParsePushSubject(s string) (GatewayID, Target, error) {
+	g, rest, err := cut(s, verbPush)
+	if err != nil {
+		return "", Target{}, err
+	}
+	scope, token, named := strings.Cut(rest, ".")
+	t := Target{Scope: Scope(scope)}
+	switch t.Scope {
+	case ToAll:
+		if !named {
+			return g, t, nil
+		}
+	case ToClient, ToUID, ToGroup:
+		if t.Name, err = Unescape(token); err != nil {
+			return "", Target{}, fmt.Errorf("bus: %w: %q: %w", ErrSubject, s, err)
+		}
+		return g, t, nil
+	}
+	return "", Target{}, fmt.Errorf("bus: %w: %q: a push goes to client.<id>, uid.<uid>, group.<group> or all", ErrSubject, s)
+}
+
+// CommandSubject is where a gateway is asked to do an operation:
+// gw.<gateway>.do.<operation>.
+func CommandSubject(g GatewayID, op string) string {
+	return root + string(g) + "." + verbDo + "." + op
+}
+
+// CommandSubjects covers every command to a gateway: gw.<gateway>.do.*.
+func CommandSubjects(g GatewayID) string { return root + string(g) + "." + verbDo + ".*" }
+
+// ParseCommandSubject reverses [CommandSubject].
+func ParseCommandSubject(s string) (g GatewayID, op string, err error) {
+	g, op, err = cut(s, verbDo)
+	if err == nil {
+		if e := CheckName(op); e != nil {
+			err = fmt.Errorf("bus: %w: %q: operation: %w", ErrSubject, s, e)
+		}
+	}
+	if err != nil {
+		return "", "", err
+	}
+	return g, op, nil
+}
+
+// verb tells which of the subjects of a gateway s is (out, push, do, in), or
+// "" if none.
+func verb(s string) string {
+	if !strings.HasPrefix(s, root) {
+		return ""
+	}
+	_, rest, _ := strings.Cut(s[len(root):], ".")
+	v, _, _ := strings.Cut(rest, ".")
+	return v
+}
+
+// IsReply tells whether the subject is one of [ReplySubjects].
+func IsReply(subject string) bool { return verb(subject) == verbOut }
+
+// IsPush tells whether the subject is one of [PushSubjects].
+func IsPush(subject string) bool { return verb(subject) == verbPush }
+
+// IsCommand tells whether the subject is one of [CommandSubjects].
+func IsCommand(subject string) bool { return verb(subject) == verbDo }
+
+// cut takes gw.<gateway>.<verb>. off the front of a subject.
+func cut(s, verb string) (g GatewayID, rest string, err error) {
+	name, rest, ok := strings.Cut(strings.TrimPrefix(s, root), ".")
+	if !ok || !strings.HasPrefix(s, root) {
+		return "", "", fmt.Errorf("bus: %w: %q does not start with gw.<gateway>.", ErrSubject, s)
+	}
+	if err := CheckName(name); err != nil {
+		return "", "", fmt.Errorf("bus: %w: %q: gateway: %w", ErrSubject, s, err)
+	}
+	v, rest, ok := strings.Cut(rest, ".")
+	if !ok || v != verb {
+		return "", "", fmt.Errorf("bus: %w: %q is not gw.<gateway>.%s.…", ErrSubject, s, verb)
+	}
+	return GatewayID(name), rest, nil
+}

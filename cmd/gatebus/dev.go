@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/template"
+
+	"github.com/spf13/cobra"
+
+	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/host"
+)
+
+// devText is what dev says when it runs.
+var devText = template.Must(template.New("dev").Parse(`
+gatebus runs: a register, a gateway and a chat worker, on this machine only.
+
+  clients   ws://{{.Clients}}        WebSocket, any path
+  bus       nats://{{.Bus}}      workers connect here
+  register  nats://{{.Register}}
+  admin     http://{{.Admin}}
+
+Try it:
+
+  1. Chat with yourself. Open this page in two windows:
+       http://{{.Admin}}/chat
+
+  2. Watch who announces itself, with the nats command:
+       nats sub -s nats://{{.Register}} 'reg.>'
+     or list the members:
+       nats micro ls -s nats://{{.Register}}
+
+  3. Say something to every client, from the shell:
+       nats pub -s nats://{{.Register}} gw.all.push.all '{"type":"say","name":"shell","text":"hello"}'
+
+  4. Be a worker. This one takes a share of the frames and echoes them:
+       nats reply -s nats://{{.Bus}} --queue default 'gw.*.in.default.*' --echo
+
+Ctrl-C stops it.
+`))
+
+func newDev() *cobra.Command {
+	var flags sourceFlags
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything on this machine, to try it: register, gateway and a chat worker",
+		Long: `Run a register, a gateway and a chat worker in one process, on loopback and
+with nothing to configure, and say what to try. To see or change what it runs:
+
+  gatebus config print --dev`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg, err := flags.load(configs.Dev())
+			if err != nil {
+				return err
+			}
+			return failed(runHost(cmd.Context(), cfg, func(at host.Addresses) { printDev(cmd.OutOrStdout(), at) }))
+		},
+	}
+	flags.add(cmd, false)
+	return cmd
+}
+
+func printDev(w io.Writer, at host.Addresses) {
+	if err := devText.Execute(w, at); err != nil {
+		fmt.Fprintf(w, "clients connect to ws://%s\n", at.Clients)
+	}
+}

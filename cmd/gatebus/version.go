@@ -1,0 +1,21 @@
+package main
+
+import (
+	"runtime"
+	"strings"
+
+	"github.com/gatebus/gatebus/internal/buildinfo"
+)
+
+func versionLine() string {
+	b := buildinfo.Get()
+	parts := []string{"gatebus " + b.Version}
+	if b.Revision != "" {
+		rev := b.Revision[:min(12, len(b.Revision))]
+		if b.Modified {
+			rev += " (modified)"
+		}
+		parts = append(parts, "revision "+rev)
+	}
+	return strings.Join(append(parts, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH), ", ")
+}

@@ -1,0 +1,261 @@
+package configs
+
+import (
+	"bytes"
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// readSecret decides between secret and secret_file, and reads the file.
+func (l *loader) readSecret() {
+	c := l.config
+	c.Secret = Secret(strings.TrimSpace(string(c.Secret)))
+	if c.Secret != "" && c.SecretFile != "" {
+		switch secret, file := l.origin("secret").rank(), l.origin("secret_file").rank(); {
+		case secret > file:
+			c.SecretFile = ""
+		case file > secret:
+			c.Secret = ""
+		default:
+			l.bad("secret_file", "secret is set as well; remove one of the two")
+			return
+		}
+	}
+	if c.SecretFile == "" {
+		l.checkSecret("secret")
+		return
+	}
+	if l.dir != "" && l.origin("secret_file").Line > 0 && !filepath.IsAbs(c.SecretFile) {
+		path, err := filepath.Abs(filepath.Join(l.dir, c.SecretFile))
+		if err != nil {
+			l.bad("secret_file", "%w", err)
+			return
+		}
+		c.SecretFile = path
+	}
+	data, err := l.read(c.SecretFile, maxSecretFile)
+	if err != nil {
+		l.bad("secret_file", "%s cannot be read: %w", c.SecretFile, reason(err))
+		return
+	}
+	if c.Secret = Secret(bytes.TrimSpace(data)); c.Secret == "" {
+		l.bad("secret_file", "%s is empty; write the secret into it, or remove the key", c.SecretFile)
+		return
+	}
+	l.checkSecret("secret_file")
+}
+
+// checkSecret checks the secret, which came from that key.
+func (l *loader) checkSecret(key string) {
+	switch s := l.config.Secret; {
+	case s == "":
+	case strings.Trim(string(s), "*") == "":
+		l.bad(key, "%q is the mask of a printed configuration; put the secret itself in, or use secret_file", mask)
+	case len(s) < MinSecret:
+		l.bad(key, "a secret of less than %d bytes can be guessed; make one with: openssl rand -hex 32", MinSecret)
+	}
+}
+
+// deriveRegisters points a host with a register to that one, if nothing else
+// is said.
+func (l *loader) deriveRegisters() {
+	if own := l.config.OwnRegister(); own != "" && !l.isSet("registers") {
+		l.config.Registers = []string{own}
+	}
+}
+
+// check checks the values one by one, and then how they fit together. The
+// latter is left out while something is wrong already: a misspelt secret would
+// otherwise be followed by complaints that there is none.
+func (l *loader) check() {
+	c := l.config
+	if c.Admin.Listen == "off" {
+		c.Admin.Listen = ""
+	}
+	l.checkLog()
+	l.checkRegister()
+	if c.Gateway != nil {
+		l.validate(RoleGateway, c.Gateway.Validate())
+	}
+	if c.Worker != nil {
+		l.validate(RoleWorker, c.Worker.Validate())
+		l.checkHandler()
+	}
+	for _, s := range c.listeners() {
+		// What a role has refused is not refused twice.
+		if !l.problems.has(s.key) {
+			if _, _, err := hostPort(s.addr); err != nil {
+				l.bad(s.key, "%w; write host:port, such as %v", err, defaults[s.key])
+			}
+		}
+	}
+	if err := checkAdvertise(c.Advertise); err != nil {
+		l.bad("advertise", "%w", err)
+	}
+	l.checkRegisters()
+	if len(l.problems) > 0 {
+		return
+	}
+	l.checkExposure()
+	l.checkCollisions()
+}
+
+// validate adds what a role says about its own section.
+func (l *loader) validate(r Role, err error) {
+	for _, err := range split(err) {
+		name, rest := keyed(err)
+		if name == "" {
+			l.bad(string(r), "%w", rest)
+		} else {
+			l.bad(string(r)+"."+name, "%w", rest)
+		}
+	}
+}
+
+func (l *loader) checkLog() {
+	c := l.config.Log
+	if _, ok := logLevels[c.Level]; !ok {
+		l.bad("log.level", "%s is not a level; write debug, info, warn or error", quote(c.Level))
+	}
+	if c.Format != "text" && c.Format != "json" {
+		l.bad("log.format", "%s is not a format; write text or json", quote(c.Format))
+	}
+}
+
+func (l *loader) checkRegister() {
+	c := l.config.Register
+	if c == nil {
+		return
+	}
+	if err := bus.CheckName(c.Name); err != nil {
+		l.bad("register.name", "%w", err)
+	}
+	if err := bus.CheckName(c.Cluster.Name); err != nil {
+		l.bad("register.cluster.name", "%w", err)
+	}
+	for i, route := range c.Cluster.Routes {
+		_, port, err := hostPort(route)
+		if err == nil && (isWildcard(route) || port == 0) {
+			err = fmt.Errorf("%s is not an address to connect to", quote(route))
+		}
+		if err != nil {
+			l.badElement("register.cluster.routes", i, "%w; write the host:port of a register's cluster.listen, such as 127.0.0.1:6222", err)
+		}
+	}
+}
+
+func (l *loader) checkHandler() {
+	switch t := l.config.Worker.Handler.Type; t {
+	case HandlerEcho, HandlerChat:
+	case "webhook":
+		l.bad("worker.handler.type", "%q is not there yet; use echo or chat, or write a worker of your own", t)
+	default:
+		l.bad("worker.handler.type", "%s is not a built-in handler; write echo or chat", quote(t))
+	}
+}
+
+// checkRegisters checks the URLs and brings them into one form.
+func (l *loader) checkRegisters() {
+	c := l.config
+	if len(c.Registers) == 0 && (c.Gateway != nil || c.Worker != nil) {
+		l.bad("registers", "it is empty, and a gateway or worker needs one to be found; write at least one, such as [nats://127.0.0.1:4222]")
+	}
+	for i, s := range c.Registers {
+		url, err := registerURL(s, c.OwnRegister())
+		if err != nil {
+			l.badElement("registers", i, "%w", err)
+			continue
+		}
+		c.Registers[i] = url
+	}
+}
+
+// badElement is bad about an element of a list. Only the file knows where each
+// one stands.
+func (l *loader) badElement(key string, i int, format string, args ...any) {
+	o := l.origin(key)
+	if o.Line > 0 {
+		o = l.origin(element(key, i))
+	}
+	l.problems.add(o, element(key, i), format, args...)
+}
+
+// checkExposure refuses listeners that others can reach and that nothing
+// protects, and such that others cannot be told of.
+func (l *loader) checkExposure() {
+	c := l.config
+	for _, s := range c.listeners() {
+		switch {
+		case s.use == forClients || isLoopback(s.addr):
+			continue
+		case s.use == forAdmins && !c.Insecure:
+			l.bad(s.key, "%s can be reached from other machines, and the admin listener has no authentication; "+
+				"listen on 127.0.0.1 and use a tunnel, or set insecure: true if the network is trusted", s.addr)
+		case s.use == forMembers && c.Secret == "" && !c.Insecure:
+			l.bad(s.key, "%s can be reached from other machines, and there is no secret; "+
+				"set secret or secret_file, or set insecure: true if the network is trusted", s.addr)
+		}
+		if s.use == forMembers && isWildcard(s.addr) && c.Advertise == "" {
+			l.bad(s.key, "%s is every interface, and not an address that others can connect to; "+
+				"set advertise to the address of this host, or listen on that address", s.addr)
+		}
+	}
+}
+
+// checkCollisions refuses two listeners on one address.
+func (l *loader) checkCollisions() {
+	all := l.config.listeners()
+	for i, a := range all {
+		for _, b := range all[:i] {
+			if collide(a.addr, b.addr) {
+				l.bad(a.key, "%s is taken by %s, which listens on %s; choose another port", a.addr, b.key, b.addr)
+				break
+			}
+		}
+	}
+}
+
+func collide(a, b string) bool {
+	ah, ap, aerr := hostPort(a)
+	bh, bp, berr := hostPort(b)
+	if aerr != nil || berr != nil || ap != bp || ap == 0 {
+		return false
+	}
+	return strings.EqualFold(ah, bh) || isWildcard(a) || isWildcard(b)
+}
+
+// use is who connects to a listener.
+type use int
+
+const (
+	forClients use = iota // anybody: what they may do is the workers' decision
+	forAdmins             // operators
+	forMembers            // the processes of the cluster, and tools
+)
+
+type listener struct {
+	key, addr string
+	use       use
+}
+
+// listeners lists what this host listens on.
+func (c *Config) listeners() []listener {
+	var all []listener
+	if c.Admin.Listen != "" {
+		all = append(all, listener{"admin.listen", c.Admin.Listen, forAdmins})
+	}
+	if c.Register != nil {
+		all = append(all,
+			listener{"register.listen", c.Register.Listen, forMembers},
+			listener{"register.cluster.listen", c.Register.Cluster.Listen, forMembers})
+	}
+	if c.Gateway != nil {
+		all = append(all,
+			listener{"gateway.listen", c.Gateway.Listen, forClients},
+			listener{"gateway.bus.listen", c.Gateway.Bus.Listen, forMembers})
+	}
+	return all
+}

@@ -1,0 +1,185 @@
+package configs
+
+import (
+	"log/slog"
+	"reflect"
+	"slices"
+
+	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/worker"
+)
+
+// Config is the configuration of one host. The koanf tags are the keys of the
+// YAML file. One made by [Load] is complete and checked; [Default] names every
+// default.
+type Config struct {
+	// Secret is what all roles of a cluster share; empty where none is set. At
+	// least [MinSecret] bytes; white space around it does not count. If
+	// SecretFile is set, Load has filled it from there.
+	Secret Secret `koanf:"secret"`
+	// SecretFile is the file that holds the secret. A relative path in a
+	// configuration file starts at that file's directory, and is made absolute.
+	SecretFile string `koanf:"secret_file"`
+	// Insecure allows listeners beyond loopback without a secret, and an admin
+	// listener there without authentication: for networks that are trusted.
+	Insecure bool `koanf:"insecure"`
+	// Registers are the NATS URLs of the registers, of which any one suffices.
+	Registers []string `koanf:"registers"`
+	// Advertise is the host name or address, without port, under which other
+	// hosts reach this one; empty means the host of each listen address.
+	Advertise string `koanf:"advertise"`
+
+	Admin Admin `koanf:"admin"`
+	Log   Log   `koanf:"log"`
+
+	// The roles; one that is nil does not run on this host.
+	Register *Register `koanf:"register"`
+	Gateway  *Gateway  `koanf:"gateway"`
+	Worker   *Worker   `koanf:"worker"`
+
+	// file is the name of the file that was loaded, for messages.
+	file string
+}
+
+// Admin is the HTTP listener of a process for its operators.
+type Admin struct {
+	// Listen is the host:port for dashboard, metrics, health and API; empty
+	// means that there is none. "off" is read as empty.
+	Listen string `koanf:"listen"`
+}
+
+// Log says what is logged, and how.
+type Log struct {
+	// Level is the least level that is logged: debug, info, warn or error.
+	Level string `koanf:"level"`
+	// Format is text (key=value) or json, one line a record.
+	Format string `koanf:"format"`
+}
+
+// SlogLevel is Level in the terms of log/slog.
+func (l Log) SlogLevel() slog.Level { return logLevels[l.Level] }
+
+var logLevels = map[string]slog.Level{
+	"debug": slog.LevelDebug,
+	"info":  slog.LevelInfo,
+	"warn":  slog.LevelWarn,
+	"error": slog.LevelError,
+}
+
+// Register is the section of a register.
+type Register struct {
+	// Name names the register; unique in a cluster (see bus.CheckName).
+	Name string `koanf:"name"`
+	// Listen is the host:port for gateways, workers and tools; port 0 takes a
+	// free one.
+	Listen  string  `koanf:"listen"`
+	Cluster Cluster `koanf:"cluster"`
+}
+
+// Cluster says how registers find each other.
+type Cluster struct {
+	// Name is the same on all registers of a cluster (see bus.CheckName).
+	Name string `koanf:"name"`
+	// Listen is the host:port for the other registers.
+	Listen string `koanf:"listen"`
+	// Routes are the host:port of every register's cluster listener, this
+	// one's included or not; empty for a single register.
+	Routes []string `koanf:"routes"`
+}
+
+// Gateway is the section of a gateway: what the gateway itself can be told, and
+// the bus that runs beside it.
+type Gateway struct {
+	gateway.Config `koanf:",squash"`
+	Bus            Bus `koanf:"bus"`
+}
+
+// Bus is the NATS server of one gateway.
+type Bus struct {
+	// Listen is the host:port where workers connect; port 0 takes a free one.
+	Listen string `koanf:"listen"`
+}
+
+// Worker is the section of a worker that runs a built-in handler. Its Registers
+// and Secret are those of the host: see [Config.WorkerConfig].
+type Worker struct {
+	worker.Config `koanf:",squash"`
+	Handler       Handler `koanf:"handler"`
+}
+
+// Handler says which built-in handler a worker runs.
+type Handler struct {
+	// Type is HandlerEcho or HandlerChat.
+	Type string `koanf:"type"`
+}
+
+// The built-in handlers.
+const (
+	HandlerEcho = "echo"
+	HandlerChat = "chat"
+)
+
+// Default is the configuration of a host with these roles of which nothing is
+// set. What the roles do not know by themselves has its one default here.
+func Default(roles ...Role) *Config {
+	c := &Config{
+		Registers: []string{"nats://127.0.0.1:4222"},
+		Admin:     Admin{Listen: "127.0.0.1:8280"},
+		Log:       Log{Level: "info", Format: "text"},
+	}
+	if slices.Contains(roles, RoleRegister) {
+		c.Register = &Register{
+			Name:   "r1",
+			Listen: "127.0.0.1:4222",
+			Cluster: Cluster{
+				Name:   "gatebus",
+				Listen: "127.0.0.1:6222",
+				Routes: []string{},
+			},
+		}
+	}
+	if slices.Contains(roles, RoleGateway) {
+		c.Gateway = &Gateway{
+			Config: gateway.DefaultConfig(),
+			Bus:    Bus{Listen: "127.0.0.1:8300"},
+		}
+	}
+	if slices.Contains(roles, RoleWorker) {
+		c.Worker = &Worker{
+			Config:  worker.DefaultConfig(),
+			Handler: Handler{Type: HandlerEcho},
+		}
+		// Those of the host stand in Config.Registers, once.
+		c.Worker.Registers = nil
+	}
+	return c
+}
+
+// WorkerConfig is what the worker of this host is told, with the registers and
+// the secret of the host. It must not be called where Worker is nil.
+func (c *Config) WorkerConfig() worker.Config {
+	w := c.Worker.Config
+	w.Registers = slices.Clone(c.Registers)
+	w.Secret = string(c.Secret)
+	return w
+}
+
+// Diff names the keys, sorted, whose values differ in d, for a reload to tell
+// what it can follow and what it cannot. A role that only one of them has
+// differs in each of its keys.
+func (c *Config) Diff(d *Config) []string {
+	a, b := schema.values(c), schema.values(d)
+	var keys []string
+	for k, v := range a {
+		if w, ok := b[k]; !ok || !reflect.DeepEqual(v, w) {
+			keys = append(keys, k)
+		}
+	}
+	for k := range b {
+		if _, ok := a[k]; !ok {
+			keys = append(keys, k)
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}

@@ -1,0 +1,39 @@
+package embedded
+
+import (
+	"net"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/gatebus/gatebus/internal/keys"
+)
+
+// InProcessConn returns the client's end of a connection without a socket,
+// which makes a Server a nats.InProcessConnProvider. The connection has to
+// authenticate like any other, so most callers want [Server.ConnectOptions].
+func (s *Server) InProcessConn() (net.Conn, error) {
+	nats, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	return nats.InProcessConn()
+}
+
+// ConnectOptions returns what connects a client of this process to the server,
+// in process, as the user of role r:
+//
+//	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions(keys.RoleGateway)...)
+//
+// The URL is not dialed. The connection is one serial read loop in the server
+// and a pipe without a buffer: about a third faster in a round trip than
+// loopback TCP. A connection that is refused fails only after the write
+// deadline of 2 s, because nobody reads what the server says about it.
+func (s *Server) ConnectOptions(r keys.Role) []nats.Option {
+	opts := []nats.Option{nats.InProcessServer(s)}
+	if k := s.cfg.Keys; k != nil {
+		opts = append(opts, nats.Nkey(k.Public(r), k.Signer(r)))
+	}
+	return opts
+}
+
+var _ nats.InProcessConnProvider = (*Server)(nil)

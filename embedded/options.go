@@ -1,0 +1,152 @@
+package embedded
+
+import (
+	"net/url"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/gatebus/gatebus/internal/keys"
+)
+
+const (
+	pingInterval  = 5 * time.Second
+	maxPingsOut   = 2
+	writeDeadline = 2 * time.Second
+
+	// closedClients is how many past connections NATS remembers for a
+	// monitoring port that is not there. Its default is 10,000.
+	closedClients = 64
+)
+
+// options builds the options of NATS. They are built anew for each server,
+// because NATS writes into them.
+func (s *Server) options() (*server.Options, error) {
+	host, port, err := listenOn(s.cfg.Listen)
+	if err != nil {
+		return nil, err
+	}
+	o := &server.Options{
+		ServerName:      s.name,
+		Host:            host,
+		Port:            port,
+		ClientAdvertise: s.cfg.Advertise,
+
+		// NATS would end the process on SIGTERM and SIGINT; ending is ours.
+		NoSigs: true,
+
+		MaxPayload:       s.cfg.MaxPayload,
+		MaxPending:       maxPending,
+		WriteDeadline:    writeDeadline,
+		PingInterval:     pingInterval,
+		MaxPingsOut:      maxPingsOut,
+		MaxClosedClients: closedClients,
+
+		// By default the read loop of a publisher sleeps while a subscriber is
+		// slow. The publisher on a bus is the whole gateway: one stuck worker
+		// then costs all others about 90 times their throughput.
+		NoFastProducerStall: true,
+	}
+	if err := s.setUsers(o); err != nil {
+		return nil, err
+	}
+	if s.cfg.Cluster == nil {
+		// A client of a bus must not learn of other servers.
+		o.Cluster.NoAdvertise = true
+		return o, nil
+	}
+	return o, s.setCluster(o)
+}
+
+// setUsers sets accounts and users.
+//
+// Clients get an account of their own instead of the global one, for three
+// reasons. With only $G and $SYS and no other authentication block, NATS adds
+// an anonymous user to $G by itself, which would let everybody past Keys. In a
+// cluster it would also set up JetStream's API in $G. And connections which
+// were refused count as $G's when they end, so they don't show up as
+// disconnects of ours.
+func (s *Server) setUsers(o *server.Options) error {
+	system := server.NewAccount(server.DEFAULT_SYSTEM_ACCOUNT)
+	clients := server.NewAccount(Account)
+	o.Accounts = []*server.Account{system, clients}
+	o.SystemAccount = system.Name
+
+	public, err := s.system.PublicKey()
+	if err != nil {
+		return err
+	}
+	o.Nkeys = []*server.NkeyUser{{
+		Nkey:    public,
+		Account: system,
+		// The key never leaves the process; this makes it worthless outside.
+		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
+	}}
+	if s.cfg.Keys == nil {
+		// An nkey that needs no signature, rather than a user without password:
+		// NATS warns of plaintext passwords at every start for the latter.
+		o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: s.anonymous, Account: clients})
+		o.NoAuthUser = s.anonymous
+		return nil
+	}
+	for _, r := range keys.Roles() {
+		o.Nkeys = append(o.Nkeys, &server.NkeyUser{
+			Nkey:        s.cfg.Keys.Public(r),
+			Account:     clients,
+			Permissions: permissions(r),
+		})
+	}
+	return nil
+}
+
+// permissions returns what the user of role r may publish and subscribe to.
+// Nil is everything within the account, which is what every role has so far.
+// On the hot path nil is also free, while a permission costs a lookup for each
+// message, and a cache miss for each reply subject that is used once.
+func permissions(keys.Role) *server.Permissions { return nil }
+
+// setCluster sets what makes the server a member of a cluster.
+func (s *Server) setCluster(o *server.Options) error {
+	cl := s.cfg.Cluster
+	host, port, err := listenOn(cl.Listen)
+	if err != nil {
+		return err
+	}
+	o.Cluster = server.ClusterOpts{
+		Name:      cl.Name,
+		Host:      host,
+		Port:      port,
+		Advertise: cl.Advertise,
+		// Accounts are spread over the pool, and there is one: more than one
+		// connection (and one for $SYS) would idle.
+		PoolSize:      1,
+		PingInterval:  pingInterval,
+		MaxPingsOut:   maxPingsOut,
+		WriteDeadline: writeDeadline,
+	}
+	var user *url.Userinfo
+	if k := s.cfg.Keys; k != nil {
+		o.Cluster.Username, o.Cluster.Password = keys.RouteUser, k.RoutePassword()
+		user = url.UserPassword(keys.RouteUser, k.RoutePassword())
+	}
+	for _, r := range cl.Routes {
+		u, err := parseRoute(r)
+		if err != nil {
+			return err
+		}
+		u.User = user
+		o.Routes = append(o.Routes, u)
+	}
+	return nil
+}
+
+// listenOn translates an address to NATS, where port 0 means the default port
+// and -1 a free one.
+func listenOn(addr string) (host string, port int, err error) {
+	host, port, err = splitAddr(addr)
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, err
+}

@@ -1,0 +1,161 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// Routing says which worker gets an event.
+type Routing string
+
+// The routings.
+const (
+	// RouteQueue gives each event to any worker of the group.
+	RouteQueue Routing = "queue"
+)
+
+// Config is what a gateway can be told. [DefaultConfig] names every default.
+type Config struct {
+	// Name names the gateway in subjects and client ids; unique in a cluster.
+	// 1 to 64 of A-Z a-z 0-9 _ -, and not "all".
+	Name string `koanf:"name"`
+	// Listen is the host:port for WebSocket clients; port 0 takes a free one.
+	Listen string `koanf:"listen"`
+	// Group is the worker group that gets the events.
+	Group string `koanf:"group"`
+	// Routing says which worker of the group gets an event: queue, any one.
+	Routing Routing `koanf:"routing"`
+
+	// AckWait is how long a worker may be silent about an event before the
+	// event goes to the group again. From 100ms.
+	AckWait time.Duration `koanf:"ack_wait"`
+	// MaxDeliver is how many times an event is given out before it is dropped
+	// and its client closed with 1011. From 1.
+	MaxDeliver int `koanf:"max_deliver"`
+	// Hold is how long events wait for a first worker to appear before their
+	// client is closed with 1013. From 0.
+	Hold time.Duration `koanf:"hold"`
+	// Drain is the time over which a stopping gateway closes its clients,
+	// each with 1012. From 0.
+	Drain time.Duration `koanf:"drain"`
+
+	// MaxFrame is the largest frame a client may send, in bytes; a larger one
+	// closes it with 1009. From 1 to 4 MiB: what the bus holds for a worker
+	// is 8 MiB.
+	MaxFrame int64 `koanf:"max_frame"`
+	// QueueFrames and QueueBytes bound the events of one client that wait for
+	// their turn; when one is reached the client's socket is not read, and TCP
+	// slows the client down. From 1.
+	QueueFrames int `koanf:"queue_frames"`
+	QueueBytes  int `koanf:"queue_bytes"`
+	// SendFrames and SendBytes bound the frames that wait for one client to
+	// read them; a client too slow for that is closed with 4000. From 1.
+	SendFrames int `koanf:"send_frames"`
+	SendBytes  int `koanf:"send_bytes"`
+
+	// HandshakeTimeout is how long a client may take for its HTTP request.
+	// From 100ms.
+	HandshakeTimeout time.Duration `koanf:"handshake_timeout"`
+	// WriteTimeout is how long one write to a client may take before it is
+	// closed with 4000. From 100ms.
+	WriteTimeout time.Duration `koanf:"write_timeout"`
+	// PingInterval is how long a client may be silent before it is pinged.
+	// From 1s.
+	PingInterval time.Duration `koanf:"ping_interval"`
+	// PongTimeout is how long a pinged client may stay silent before it is
+	// closed with 4001. From 100ms.
+	PongTimeout time.Duration `koanf:"pong_timeout"`
+	// CloseTimeout is how long a client that was sent a close may take to
+	// answer it before its socket is closed. From 100ms.
+	CloseTimeout time.Duration `koanf:"close_timeout"`
+}
+
+// maxFrameLimit keeps a single frame well below the 8 MiB of output that the
+// bus's server holds for a worker before it cuts it off.
+const maxFrameLimit = 4 << 20
+
+// DefaultConfig is the one place where the defaults stand.
+func DefaultConfig() Config {
+	return Config{
+		Name:    "g1",
+		Listen:  "127.0.0.1:8282",
+		Group:   "default",
+		Routing: RouteQueue,
+
+		AckWait:    2 * time.Second,
+		MaxDeliver: 5,
+		Hold:       30 * time.Second,
+		Drain:      5 * time.Second,
+
+		MaxFrame:    64 << 10,
+		QueueFrames: 64,
+		QueueBytes:  256 << 10,
+		SendFrames:  1024,
+		SendBytes:   1 << 20,
+
+		HandshakeTimeout: 10 * time.Second,
+		WriteTimeout:     10 * time.Second,
+		PingInterval:     25 * time.Second,
+		PongTimeout:      15 * time.Second,
+		CloseTimeout:     3 * time.Second,
+	}
+}
+
+// Validate names everything that is wrong, one error a key.
+func (c *Config) Validate() error {
+	var errs []error
+	bad := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: "+format, append([]any{key}, args...)...))
+	}
+	if err := bus.CheckGateway(bus.GatewayID(c.Name)); err != nil {
+		bad("name", "%w", err)
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		bad("listen", "%w; write host:port, such as 127.0.0.1:8282", err)
+	}
+	if err := bus.CheckName(c.Group); err != nil {
+		bad("group", "%w", err)
+	}
+	if c.Routing != RouteQueue {
+		bad("routing", "%q: only %q can be had", string(c.Routing), string(RouteQueue))
+	}
+	for _, d := range []struct {
+		key        string
+		value, min time.Duration
+	}{
+		{"ack_wait", c.AckWait, 100 * time.Millisecond},
+		{"hold", c.Hold, 0},
+		{"drain", c.Drain, 0},
+		{"handshake_timeout", c.HandshakeTimeout, 100 * time.Millisecond},
+		{"write_timeout", c.WriteTimeout, 100 * time.Millisecond},
+		{"ping_interval", c.PingInterval, time.Second},
+		{"pong_timeout", c.PongTimeout, 100 * time.Millisecond},
+		{"close_timeout", c.CloseTimeout, 100 * time.Millisecond},
+	} {
+		if d.value < d.min {
+			bad(d.key, "%v is too short; from %v", d.value, d.min)
+		}
+	}
+	for _, n := range []struct {
+		key   string
+		value int
+	}{
+		{"max_deliver", c.MaxDeliver},
+		{"queue_frames", c.QueueFrames},
+		{"queue_bytes", c.QueueBytes},
+		{"send_frames", c.SendFrames},
+		{"send_bytes", c.SendBytes},
+	} {
+		if n.value < 1 {
+			bad(n.key, "%d is too small; from 1", n.value)
+		}
+	}
+	if c.MaxFrame < 1 || c.MaxFrame > maxFrameLimit {
+		bad("max_frame", "%d is out of range; from 1 to %d", c.MaxFrame, maxFrameLimit)
+	}
+	return errors.Join(errs...)
+}

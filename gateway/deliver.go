@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// deliver handles one message from a bus: a reply of a worker, a push or a
+// command. Messages of one subscription come one at a time; it never blocks.
+func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
+	switch {
+	case strings.HasPrefix(m.Subject, g.outs):
+		_, id, seq, err := bus.ParseReplySubject(m.Subject)
+		if err != nil {
+			g.badRequest(m, err)
+			return
+		}
+		if c := g.index.get(id); c != nil {
+			c.answer(seq, m)
+		} else {
+			g.count.lateReply.Add(1)
+		}
+	case bus.IsPush(m.Subject):
+		n, err := g.push(m)
+		g.result(conn, m, n, err)
+	case bus.IsCommand(m.Subject):
+		n, err := g.command(m)
+		g.result(conn, m, n, err)
+	}
+}
+
+// push puts a frame into the queues of the clients that it is for, and says how
+// many there are.
+func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
+	p, err := bus.ParsePush(m)
+	if err != nil {
+		return 0, err
+	}
+	f := frame{kind: p.Kind, data: p.Data}
+	if p.Target.Scope != bus.ToClient {
+		if err := prepare(&f); err != nil {
+			return 0, fmt.Errorf("gateway: prepare frame: %w", err)
+		}
+	}
+	var gone []*client
+	g.index.each(p.Target, func(c *client) {
+		if slices.Contains(p.Except, c.id) {
+			return
+		}
+		c.mu.Lock()
+		// A client that no worker has accepted yet is reached only by its id.
+		if (c.accepted || p.Target.Scope == bus.ToClient) && c.pushLocked(f) {
+			clients++
+		}
+		if c.goneLocked() {
+			gone = append(gone, c)
+		}
+		c.mu.Unlock()
+	})
+	for _, c := range gone {
+		g.forget(c)
+	}
+	return clients, nil
+}
+
+// command does what a worker asks for.
+func (g *Gateway) command(m *bus.Msg) (clients int, err error) {
+	_, op, err := bus.ParseCommandSubject(m.Subject)
+	if err != nil {
+		return 0, err
+	}
+	switch op {
+	case bus.OpClose:
+		r, err := bus.ParseCloseRequest(m.Data)
+		if err != nil {
+			return 0, err
+		}
+		c := g.index.get(r.Client)
+		if c == nil || c.over() {
+			return 0, nil
+		}
+		c.shut(closing{r.Code, bus.TrimReason(r.Reason)})
+		return 1, nil
+	}
+	return 0, fmt.Errorf("gateway: unknown operation %q", op)
+}
+
+// result answers a push or command, if an answer is asked for. What is wrong
+// with one that wants no answer can only be logged.
+func (g *Gateway) result(conn bus.Conn, m *bus.Msg, clients int, err error) {
+	r := bus.Result{Gateway: g.name, Clients: clients}
+	if err != nil {
+		r.Error = err.Error()
+		g.badRequest(m, err)
+	}
+	if m.Reply == "" {
+		return
+	}
+	if err := conn.Publish(r.Msg(m.Reply)); err != nil && !errors.Is(err, bus.ErrClosed) {
+		g.warn.Do(func() { g.log.Warn("cannot answer a request", "subject", m.Subject, "err", err) })
+	}
+}
+
+func (g *Gateway) badRequest(m *bus.Msg, err error) {
+	g.count.badRequest.Add(1)
+	g.warn.Do(func() { g.log.Warn("a message breaks the protocol; it is ignored", "subject", m.Subject, "err", err) })
+}

@@ -1,0 +1,92 @@
+package gateway
+
+import (
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// event is one thing that happened to a client, from when it happened until it
+// is answered.
+type event struct {
+	kind bus.Kind
+	data []byte
+	seq  uint64 // set when it becomes the head
+	// delivery counts how often it was given out to a worker.
+	delivery int
+	// busy counts how often it was handed back.
+	busy int
+	// heldUntil is when waiting for a first worker ends; zero before it starts.
+	heldUntil time.Time
+}
+
+// laneState says where the head of a lane is.
+type laneState uint8
+
+const (
+	laneIdle   laneState = iota // there is no head
+	laneSent                    // published; an answer is awaited until due
+	laneHeld                    // no worker is there
+	lanePaused                  // handed back as busy; it goes out again shortly
+)
+
+// lane keeps the events of one client in order: a head, which at most one
+// worker at a time is asked about, and those that wait behind it. It is pure
+// bookkeeping, guarded by its client's mutex.
+type lane struct {
+	head  *event
+	state laneState
+	due   time.Time // when state is laneSent: when patience ends
+
+	queue []*event // behind the head
+	bytes int      // payload of queue
+	seq   uint64   // of the newest head
+}
+
+// full tells whether the queue has reached a limit. An empty queue takes any
+// frame, whatever its size.
+func (l *lane) full(frames, bytes int) bool {
+	return len(l.queue) > 0 && (len(l.queue) >= frames || l.bytes >= bytes)
+}
+
+// add puts an event behind all others.
+func (l *lane) add(e *event) {
+	l.queue = append(l.queue, e)
+	l.bytes += len(e.data)
+}
+
+// next makes the first waiting event the head and returns it; nil if there is
+// a head already or nothing waits.
+func (l *lane) next() *event {
+	if l.head != nil || len(l.queue) == 0 {
+		return nil
+	}
+	e := l.queue[0]
+	l.queue[0] = nil
+	l.queue = l.queue[1:]
+	if len(l.queue) == 0 {
+		l.queue = nil // lets go of the array: most lanes are empty most of the time
+	}
+	l.bytes -= len(e.data)
+	l.seq++
+	e.seq = l.seq
+	l.head = e
+	return e
+}
+
+// pop takes the head off: it is answered or given up.
+func (l *lane) pop() *event {
+	e := l.head
+	l.head, l.state = nil, laneIdle
+	return e
+}
+
+// clear drops what waits behind the head and says how much that was.
+func (l *lane) clear() int {
+	n := len(l.queue)
+	l.queue, l.bytes = nil, 0
+	return n
+}
+
+// empty tells whether nothing is left to be answered.
+func (l *lane) empty() bool { return l.head == nil && len(l.queue) == 0 }

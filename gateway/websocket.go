@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+const (
+	// readBuffer is each connection's own; larger frames are read past it.
+	readBuffer = 512
+	// writeBuffer comes from a pool while something is written.
+	writeBuffer = 4096
+)
+
+// wsConn is one WebSocket connection. One goroutine reads, one at a time
+// writes; hurry, expect and abort may be called by anybody.
+type wsConn struct {
+	conn *websocket.Conn
+}
+
+// newUpgrader makes the upgrader of a gateway's connections.
+func newUpgrader() *websocket.Upgrader {
+	return &websocket.Upgrader{
+		ReadBufferSize:  readBuffer,
+		WriteBufferSize: writeBuffer,
+		WriteBufferPool: &sync.Pool{},
+		// Workers see the Origin header of the open event and may refuse.
+		CheckOrigin: checkAnyOrigin,
+		Error:       refuse,
+	}
+}
+
+// read returns the next frame, or how the connection ended. heard is called
+// for pings and pongs.
+func (w *wsConn) read() (bus.Kind, []byte, *closing) {
+	t, r, err := w.conn.NextReader()
+	if err != nil {
+		return 0, nil, w.ended(err)
+	}
+	data, err := io.ReadAll(r)
+	if err != nil {
+		return 0, nil, w.ended(err)
+	}
+	if t == websocket.BinaryMessage {
+		return bus.Binary, data, nil
+	}
+	if !utf8.Valid(data) {
+		return 0, nil, &closing{bus.CloseInvalidData, "a text frame must be valid UTF-8"}
+	}
+	return bus.Text, data, nil
+}
+
+// ended says what a read error means.
+func (w *wsConn) ended(err error) *closing {
+	var ce *websocket.CloseError
+	var ne net.Error
+	switch {
+	case errors.As(err, &ce):
+		return &closing{bus.CloseCode(ce.Code), ce.Text}
+	case errors.Is(err, websocket.ErrReadLimit):
+		return &closing{bus.CloseTooBig, "the frame is too big"} // gorilla has said so
+	case errors.As(err, &ne), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return &closing{bus.CloseAbnormal, ""}
+	}
+	return &closing{bus.CloseProtocolError, err.Error()} // gorilla has said so
+}
+
+// write sends frames, a ping, and a close frame at the end, within timeout.
+func (w *wsConn) write(frames []frame, ping bool, last *closing, timeout time.Duration) error {
+	deadline := time.Now().Add(timeout)
+	if err := w.conn.SetWriteDeadline(deadline); err != nil {
+		return err
+	}
+	for _, f := range frames {
+		var err error
+		switch {
+		case f.prepared != nil:
+			err = w.conn.WritePreparedMessage(f.prepared)
+		case f.kind == bus.Binary:
+			err = w.conn.WriteMessage(websocket.BinaryMessage, f.data)
+		default:
+			err = w.conn.WriteMessage(websocket.TextMessage, f.data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if ping {
+		if err := w.conn.WriteControl(websocket.PingMessage, nil, deadline); err != nil {
+			return err
+		}
+	}
+	if last != nil {
+		msg := websocket.FormatCloseMessage(int(last.code), last.reason)
+		err := w.conn.WriteControl(websocket.CloseMessage, msg, deadline)
+		if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
+			return err
+		}
+	}
+	return nil
+}
+
+// prepare encodes a frame once for many clients.
+func prepare(f *frame) error {
+	t := websocket.TextMessage
+	if f.kind == bus.Binary {
+		t = websocket.BinaryMessage
+	}
+	var err error
+	f.prepared, err = websocket.NewPreparedMessage(t, f.data)
+	return err
+}
+
+// timedOut tells whether a write failed for its deadline.
+func (w *wsConn) timedOut(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+// hurry shortens the deadline of a write that is under way.
+func (w *wsConn) hurry(d time.Duration) {
+	_ = w.conn.NetConn().SetWriteDeadline(time.Now().Add(d)) // fails only on a closed connection
+}
+
+// expect bounds how long the peer may take for its end of the close.
+func (w *wsConn) expect(d time.Duration) {
+	_ = w.conn.NetConn().SetReadDeadline(time.Now().Add(d)) // fails only on a closed connection
+}
+
+// abort ends the connection at once.
+func (w *wsConn) abort() { _ = w.conn.NetConn().Close() }
+
+// linger ends a connection whose peer may not have read our close frame yet:
+// closing the socket while it still sends would make the kernel reset the
+// connection and throw that frame away. So this side only says that it is
+// done, and reads on until the peer is too, or for at most d.
+func (w *wsConn) linger(d time.Duration) {
+	conn := w.conn.NetConn()
+	defer conn.Close()
+	half, ok := conn.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil {
+		return
+	}
+	w.expect(d)
+	_, _ = io.Copy(io.Discard, conn) // ends with the peer, or by the deadline
+}

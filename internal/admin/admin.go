@@ -1,0 +1,145 @@
+// Package admin is the HTTP server of a process for the people who run it:
+// health, readiness, and the chat page to try things out.
+package admin
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Check says what a process still waits for before it is ready; nil if it is.
+type Check func() error
+
+// Config says what the server shows.
+type Config struct {
+	// Listen is a host:port; port 0 takes a free one.
+	Listen string
+	// Ready are the checks of /readyz, by role.
+	Ready map[string]Check
+	// Stats are the figures of /stats, by role.
+	Stats map[string]func() any
+	// Gateway is the port where clients connect, for the chat page; "" if
+	// no gateway runs here.
+	Gateway string
+	Log     *slog.Logger
+}
+
+// Server is the HTTP server.
+type Server struct {
+	cfg      Config
+	listener net.Listener
+}
+
+//go:embed chat.html
+var chatHTML string
+
+var chatPage = template.Must(template.New("chat").Parse(chatHTML))
+
+// Listen takes the port. Serving begins with Run.
+func Listen(ctx context.Context, cfg Config) (*Server, error) {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("admin: listen on %s: %w", cfg.Listen, err)
+	}
+	return &Server{cfg: cfg, listener: l}, nil
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Run serves until ctx ends, and then lets running requests finish for a
+// second at most.
+func (s *Server) Run(ctx context.Context) error {
+	server := &http.Server{
+		Handler:           s.routes(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      10 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(s.listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("admin: %w", err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if server.Shutdown(end) != nil {
+		_ = server.Close() // cuts off what is left
+	}
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("admin: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "alive"})
+	})
+	mux.HandleFunc("GET /readyz", s.ready)
+	mux.HandleFunc("GET /stats", s.stats)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		text := "gatebus admin\n\n/healthz  is the process alive\n/readyz   is it joined and serving\n/stats    its figures\n"
+		if s.cfg.Gateway != "" {
+			text += "/chat     a chat, to try\n"
+		}
+		_, _ = w.Write([]byte(text)) // the asker is gone
+	})
+	if s.cfg.Gateway != "" {
+		mux.HandleFunc("GET /chat", s.chat)
+	}
+	return mux
+}
+
+// ready tells whether the process does its work, and if not, what it waits for.
+func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
+	status, answer := http.StatusOK, map[string]string{}
+	for role, check := range s.cfg.Ready {
+		answer[role] = "ready"
+		if err := check(); err != nil {
+			status, answer[role] = http.StatusServiceUnavailable, err.Error()
+		}
+	}
+	writeJSON(w, status, answer)
+}
+
+func (s *Server) stats(w http.ResponseWriter, _ *http.Request) {
+	answer := map[string]any{}
+	for role, stats := range s.cfg.Stats {
+		answer[role] = stats()
+	}
+	writeJSON(w, http.StatusOK, answer)
+}
+
+func (s *Server) chat(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	if err := chatPage.Execute(w, struct{ Port string }{s.cfg.Gateway}); err != nil {
+		s.cfg.Log.Debug("chat page not sent", "err", err)
+	}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	_ = e.Encode(v) // the asker is gone
+}

@@ -1,0 +1,162 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/embedded"
+	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/internal/buildinfo"
+	"github.com/gatebus/gatebus/internal/keys"
+	"github.com/gatebus/gatebus/register"
+	"github.com/nats-io/nats.go"
+)
+
+// busHeadroom is what a message of a bus may have beside a client's largest
+// frame: headers, and what workers put around it.
+const busHeadroom = 64 << 10
+
+// gatewayPart is a gateway: its bus, which is a NATS server of its own, the
+// clients' side, and its membership.
+type gatewayPart struct {
+	log       *slog.Logger
+	server    *embedded.Server
+	conn      *bus.NATS // to its own bus, in process
+	gateway   *gateway.Gateway
+	members   *register.Client
+	self      register.Member
+	registers bus.Config
+}
+
+func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart, err error) {
+	c := h.cfg.Gateway
+	log := h.log.With("gateway", c.Name)
+	server, err := embedded.New(embedded.Config{
+		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Log: log,
+		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
+	})
+	if err != nil {
+		return nil, fmt.Errorf("gateway.bus: %w", err)
+	}
+	if err := server.Start(ctx); err != nil {
+		return nil, keyed("gateway.bus.listen", err)
+	}
+	g := &gatewayPart{log: log, server: server}
+	defer func() {
+		if err != nil {
+			g.release()
+		}
+	}()
+	g.conn, err = bus.Dial(bus.Config{
+		InProcess: server, Name: "gatebus gateway " + c.Name,
+		Options: server.ConnectOptions(keys.RoleGateway), Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	epoch := bus.NewEpoch(time.Now())
+	g.gateway, err = gateway.New(c.Config, epoch, g.conn, h.log)
+	if err != nil {
+		return nil, err
+	}
+	if err := g.gateway.Listen(ctx); err != nil {
+		return nil, keyed("gateway.listen", err)
+	}
+	at.Clients, at.Bus = g.gateway.Addr().String(), server.Addr()
+	g.self = register.Member{
+		Role: register.RoleGateway, Name: c.Name, Epoch: epoch,
+		Address: h.cfg.AdvertiseAddr(server.Addr()), Clients: h.cfg.AdvertiseAddr(at.Clients),
+		AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
+	}
+	registers := h.registers(at)
+	g.members, err = register.NewClient(register.ClientConfig{Self: g.self, Registers: registers, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	g.registers = bus.Config{
+		URLs: registers, Name: "gatebus gateway " + c.Name,
+		Options: h.auth(keys.RoleGateway), Log: log, OnStatus: g.members.Status,
+	}
+	return g, nil
+}
+
+// registers are the registers' URLs, with the real port of one that runs here
+// and took a free one.
+func (h *Host) registers(at *Addresses) []string {
+	if at.Register == "" {
+		return h.cfg.Registers
+	}
+	urls := make([]string, len(h.cfg.Registers))
+	for i, u := range h.cfg.Registers {
+		if u == h.cfg.OwnRegister() {
+			u = "nats://" + at.Register
+		}
+		urls[i] = u
+	}
+	return urls
+}
+
+// auth is how a role proves that it has the secret.
+func (h *Host) auth(r keys.Role) []nats.Option {
+	if h.keys == nil {
+		return nil
+	}
+	return []nats.Option{nats.Nkey(h.keys.Public(r), h.keys.Signer(r))}
+}
+
+func (g *gatewayPart) role() string { return string(configs.RoleGateway) }
+func (g *gatewayPart) stats() any   { return g.gateway.Stats() }
+
+func (g *gatewayPart) release() {
+	if g.gateway != nil {
+		g.gateway.Close()
+	}
+	if g.conn != nil {
+		g.conn.Close()
+	}
+	stopServer(g.server, g.log)
+}
+
+func (g *gatewayPart) ready() error {
+	if err := g.members.Conflict(); err != nil {
+		return err
+	}
+	if !g.members.Joined() {
+		return errors.New("no register has confirmed this gateway yet")
+	}
+	return nil
+}
+
+func (g *gatewayPart) run(ctx context.Context) error {
+	defer g.release()
+	registers, err := bus.Dial(g.registers)
+	if err != nil {
+		return err
+	}
+	defer registers.Close()
+	service, err := register.Serve(registers.NATS(), g.self, g.stats)
+	if err != nil {
+		return err
+	}
+	defer service.Stop()
+	if err := g.gateway.Attach(registers); err != nil {
+		return err
+	}
+	// The gateway says goodbye to the registers before it closes its clients,
+	// and is served by its workers until the last one is gone.
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	membership := make(chan error, 1)
+	go func() {
+		defer stop()
+		membership <- g.members.Run(ctx, registers)
+	}()
+	err = g.gateway.Run(ctx)
+	stop()
+	return errors.Join(err, <-membership)
+}

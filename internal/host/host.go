@@ -1,0 +1,167 @@
+// Package host runs the roles of one configuration in one process: it wires
+// the packages that know nothing of each other, starts them in the order in
+// which they need each other, and stops them so that nothing is lost: first
+// the gateway, whose clients' last events the worker still handles, then the
+// worker, then the register.
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+
+	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/admin"
+	"github.com/gatebus/gatebus/internal/keys"
+)
+
+// Host is the roles of one configuration in one process.
+type Host struct {
+	cfg  *configs.Config
+	log  *slog.Logger
+	keys *keys.Keys // nil without a secret
+
+	parts []part // in the order in which they are stopped
+	admin *admin.Server
+}
+
+// part is one role while it runs.
+type part interface {
+	// run works until ctx ends and it has come down orderly.
+	run(ctx context.Context) error
+	// ready says what the role still waits for; nil if it serves.
+	ready() error
+	stats() any
+	// release gives back what start has taken, of a part that does not run.
+	release()
+	role() string
+}
+
+// Addresses are where a host that has started listens, with the real ports.
+// What does not run here is empty.
+type Addresses struct {
+	Clients, Bus, Register, Cluster, Admin string
+}
+
+// Start takes all the ports and starts the servers of the configured roles. An
+// error means that nothing is left running. Run must follow.
+func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, Addresses, error) {
+	h := &Host{cfg: cfg, log: log}
+	var at Addresses
+	if cfg.Secret != "" {
+		k, err := keys.Derive(string(cfg.Secret))
+		if err != nil {
+			return nil, at, fmt.Errorf("secret: %w", err)
+		}
+		h.keys = k
+	}
+	if err := h.start(ctx, &at); err != nil {
+		for _, p := range h.parts {
+			p.release()
+		}
+		return nil, at, err
+	}
+	return h, at, nil
+}
+
+func (h *Host) start(ctx context.Context, at *Addresses) error {
+	if h.cfg.Register != nil {
+		r, err := h.startRegister(ctx, at)
+		if err != nil {
+			return err
+		}
+		h.parts = append(h.parts, r)
+	}
+	if h.cfg.Worker != nil {
+		w, err := h.newWorker(at)
+		if err != nil {
+			return err
+		}
+		h.parts = append([]part{w}, h.parts...)
+	}
+	if h.cfg.Gateway != nil {
+		g, err := h.startGateway(ctx, at)
+		if err != nil {
+			return err
+		}
+		h.parts = append([]part{g}, h.parts...)
+	}
+	return h.startAdmin(ctx, at)
+}
+
+func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
+	if h.cfg.Admin.Listen == "" {
+		return nil
+	}
+	cfg := admin.Config{
+		Listen: h.cfg.Admin.Listen, Log: h.log,
+		Ready: map[string]admin.Check{}, Stats: map[string]func() any{},
+	}
+	for _, p := range h.parts {
+		cfg.Ready[p.role()], cfg.Stats[p.role()] = p.ready, p.stats
+	}
+	if at.Clients != "" {
+		_, port, err := net.SplitHostPort(at.Clients)
+		if err != nil {
+			return fmt.Errorf("gateway: address %s: %w", at.Clients, err)
+		}
+		cfg.Gateway = port
+	}
+	s, err := admin.Listen(ctx, cfg)
+	if err != nil {
+		return keyed("admin.listen", err)
+	}
+	h.admin, at.Admin = s, s.Addr()
+	return nil
+}
+
+// Run runs the roles until ctx ends, or one fails, and stops them one after
+// the other. The error is that of the role that failed.
+func (h *Host) Run(ctx context.Context) error {
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	var (
+		mu   sync.Mutex
+		errs []error
+	)
+	// background runs fn until stop is called, and stop waits for it.
+	background := func(fn func(context.Context) error) (stop func()) {
+		own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if err := fn(own); err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+				fail(err)
+			}
+		}()
+		return func() { cancel(); <-done }
+	}
+	var stops []func()
+	for _, p := range h.parts {
+		stops = append(stops, background(p.run))
+	}
+	if h.admin != nil {
+		stops = append(stops, background(h.admin.Run))
+	}
+	<-ctx.Done()
+	for _, stop := range stops {
+		stop()
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return errors.Join(errs...)
+}
+
+// keyed says which key of the configuration an error of a listener is about.
+func keyed(key string, err error) error {
+	if isAddressInUse(err) {
+		return fmt.Errorf("%s: %w; stop what uses it, or choose another with --set %s=HOST:PORT", key, err, key)
+	}
+	return fmt.Errorf("%s: %w", key, err)
+}

@@ -1,0 +1,279 @@
+package register
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// quietFor is how long the registers may be out of reach before that is worth
+// a warning, and how often it is repeated.
+const quietFor = 10 * time.Second
+
+// ClientConfig says who a member is and what it wants to know.
+type ClientConfig struct {
+	// Self is announced. Its role, name, epoch and address must be set.
+	Self Member
+	// Watch are the roles whose members the client keeps track of.
+	Watch []Role
+	// OnChange, if set, is told of every change among the watched, one call
+	// at a time. It must not block.
+	OnChange func(Change)
+	// Registers is what the registers are called in messages: their URLs.
+	Registers []string
+	Log       *slog.Logger
+}
+
+// Client keeps one member on the registers' tables, and a table of its own of
+// those it watches.
+type Client struct {
+	// set at construction
+	cfg  ClientConfig
+	log  *slog.Logger
+	conn bus.Conn
+	up   chan bool // from Status; buffered, holds the latest
+
+	mu       sync.Mutex
+	table    *Table
+	acked    time.Time // when a register last confirmed the membership
+	conflict error
+	frozen   bool // no register is heard: the table stands still
+}
+
+// NewClient makes a client. It does nothing before Run.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if err := cfg.Self.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Client{
+		cfg: cfg, log: cfg.Log, table: NewTable(), frozen: true,
+		up: make(chan bool, 1),
+	}, nil
+}
+
+// Status tells the client that the connection to the registers is up or down.
+// It is meant as bus.Config.OnStatus of that connection, and must be called
+// from one goroutine at a time.
+func (c *Client) Status(up bool, _ error) {
+	select {
+	case <-c.up: // an older status that was not looked at
+	default:
+	}
+	c.up <- up
+}
+
+// Joined tells whether a register has confirmed the membership within the last
+// lease.
+func (c *Client) Joined() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conflict == nil && !c.acked.IsZero() && time.Since(c.acked) < Lease
+}
+
+// Conflict is a ConflictError while another process has the name, nil
+// otherwise.
+func (c *Client) Conflict() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conflict
+}
+
+// Members are the watched members that are there, as far as is known.
+func (c *Client) Members(roles ...Role) []Member {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.table.Members(roles...)
+}
+
+// Run announces the member over conn until ctx ends, and then says goodbye. It
+// does not end for want of a register: it keeps trying. A client runs once.
+func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
+	c.conn = conn
+	var subjects []string
+	for _, r := range c.cfg.Watch {
+		subjects = append(subjects, announceSubject(r), leaveSubject(r))
+	}
+	if len(subjects) > 0 {
+		sub, err := conn.Subscribe(c.receive, subjects...)
+		if err != nil {
+			return fmt.Errorf("register: watch: %w", err)
+		}
+		defer func() {
+			end, cancel := context.WithTimeout(context.WithoutCancel(ctx), Heartbeat)
+			defer cancel()
+			_ = sub.Drain(end) // a closed connection has ended it as well
+		}()
+	}
+	beat := time.NewTimer(0)
+	defer beat.Stop()
+	expire := time.NewTicker(expireInterval)
+	defer expire.Stop()
+	started := time.Now()
+	var warned time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return c.leave(ctx)
+		case up := <-c.up:
+			if up {
+				beat.Reset(0) // the registers may have forgotten us
+			} else {
+				c.freeze()
+			}
+		case <-beat.C:
+			ok := c.announce(ctx)
+			now := time.Now()
+			if ok {
+				beat.Reset(Heartbeat)
+				continue
+			}
+			c.freeze()
+			beat.Reset(Heartbeat / 4)
+			if now.Sub(started) >= time.Second && now.Sub(warned) >= quietFor && ctx.Err() == nil {
+				warned = now
+				c.log.Warn("no register can be reached; trying on", "registers", strings.Join(c.cfg.Registers, ", "))
+			}
+		case now := <-expire.C:
+			c.expire(now)
+		}
+	}
+}
+
+// announce tells the registers about this member, and whether one confirmed.
+func (c *Client) announce(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, Heartbeat)
+	defer cancel()
+	m, err := c.conn.Request(ctx, encode(announceSubject(c.cfg.Self.Role), c.cfg.Self))
+	if err != nil {
+		return false
+	}
+	a, err := decode[ack](m)
+	if err == nil && a.Error != "" {
+		err = errors.New(a.Error)
+	}
+	if err != nil {
+		c.log.Warn("a register does not accept this member", "through", a.Register, "err", err)
+		return true // it was reached all the same
+	}
+	now := time.Now()
+	c.mu.Lock()
+	first := c.acked.IsZero() || now.Sub(c.acked) >= Lease
+	before := c.conflict
+	c.acked, c.conflict = now, nil
+	if a.Conflict != nil {
+		c.conflict = &ConflictError{Holder: *a.Conflict}
+	}
+	conflict := c.conflict
+	thaw := c.frozen
+	if thaw {
+		c.frozen = false
+		c.table.Extend(now)
+	}
+	c.mu.Unlock()
+	switch {
+	case conflict != nil && before == nil:
+		c.log.Error("this member's name is taken", "name", c.cfg.Self.Name, "err", conflict)
+	case conflict == nil && (first || before != nil):
+		c.log.Info("joined", "through", a.Register)
+	}
+	if thaw && len(c.cfg.Watch) > 0 {
+		c.catchUp(ctx)
+	}
+	return true
+}
+
+// catchUp asks a register who is there, to know before the next heartbeats.
+// A register that does not know yet, or none, is no harm: everybody announces
+// itself within a heartbeat.
+func (c *Client) catchUp(ctx context.Context) {
+	m, err := c.conn.Request(ctx, &bus.Msg{Subject: membersSubject})
+	if err != nil {
+		return
+	}
+	l, err := decode[list](m)
+	if err != nil {
+		c.log.Warn("a register's list of members is not valid", "err", err)
+		return
+	}
+	for _, member := range l.Members {
+		for _, r := range c.cfg.Watch {
+			if member.Role == r {
+				c.heard(member)
+			}
+		}
+	}
+}
+
+// receive handles the announcement or goodbye of a watched member.
+func (c *Client) receive(m *bus.Msg) {
+	member, err := decode[Member](m)
+	if err != nil {
+		return // the registers answer and log it
+	}
+	if !strings.HasPrefix(m.Subject, leaveRoot) {
+		c.heard(member)
+		return
+	}
+	c.mu.Lock()
+	change := c.table.Leave(member.Role, member.Name, member.Epoch)
+	c.tellLocked(change)
+	c.mu.Unlock()
+}
+
+func (c *Client) heard(m Member) {
+	c.mu.Lock()
+	change, _ := c.table.Announce(time.Now(), m) // the registers tell who is in conflict
+	c.tellLocked(change)
+	c.mu.Unlock()
+}
+
+// tellLocked passes a change on. Holding the lock keeps changes in order.
+func (c *Client) tellLocked(change *Change) {
+	if change != nil && c.cfg.OnChange != nil {
+		c.cfg.OnChange(*change)
+	}
+}
+
+// freeze stops the clock of the table: no register is heard, so nobody's
+// silence means anything.
+func (c *Client) freeze() {
+	c.mu.Lock()
+	c.frozen = true
+	c.mu.Unlock()
+}
+
+func (c *Client) expire(now time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen {
+		return
+	}
+	for _, change := range c.table.Expire(now) {
+		c.tellLocked(&change)
+	}
+}
+
+// leave says goodbye; without a register there is nobody to say it to.
+func (c *Client) leave(ctx context.Context) error {
+	c.mu.Lock()
+	frozen := c.frozen
+	c.mu.Unlock()
+	if frozen {
+		return nil
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), Heartbeat)
+	defer cancel()
+	if _, err := c.conn.Request(end, encode(leaveSubject(c.cfg.Self.Role), c.cfg.Self)); err != nil {
+		c.log.Debug("no register heard the goodbye", "err", err)
+	}
+	return nil
+}

@@ -1,0 +1,27 @@
+// Package worker is the SDK for the business logic: a [Handler] gets the events
+// of clients from every gateway and answers them.
+//
+// # What a handler can rely on
+//
+//   - The events of one client come one at a time and in order: open, frames,
+//     close. Events of different clients come at the same time, up to
+//     Concurrency of them.
+//   - Every event comes at least once. It comes again, with Delivery 2, 3, …,
+//     if the gateway got no answer in time: this worker was cut off or killed
+//     in the middle, or the one before was. Only one answer counts.
+//   - A handler may take as long as it needs: the gateway is told that it is
+//     still at work.
+//   - The answer ([Event.Reply]) is sent when Handle returns, together with the
+//     acknowledgement. What Handle sends before by [Client.Send] and the
+//     methods of [Cluster] reaches clients of the same gateway before it, in
+//     order; sends are at most once.
+//   - An error or a panic of a handler ends one client, with 1011, and nothing
+//     else.
+//
+// # Coming and going
+//
+// A worker has a link to every gateway that the registers know of; it keeps
+// one up even if the registers forget the gateway or are all gone. When the
+// context of [Worker.Run] ends, the worker takes no more events, answers those
+// it has, and leaves: nothing is lost or handled twice for it.
+package worker

@@ -1,0 +1,151 @@
+package worker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// Kind says what an event or frame is.
+type Kind = bus.Kind
+
+// The kinds of events. Text and Binary are also the kinds of frames.
+const (
+	Open   = bus.Open
+	Text   = bus.Text
+	Binary = bus.Binary
+	Close  = bus.Close
+)
+
+// Handler is the business logic.
+type Handler interface {
+	// Handle handles one event of one client. It is called for many clients
+	// at the same time, for each one event after the other. When it returns
+	// nil, the event's answer is sent; an error is logged and closes the
+	// client with 1011. ctx ends when the worker has no more time to stop.
+	Handle(ctx context.Context, ev *Event) error
+}
+
+// HandlerFunc makes a Handler of a function.
+type HandlerFunc func(ctx context.Context, ev *Event) error
+
+// Handle calls f.
+func (f HandlerFunc) Handle(ctx context.Context, ev *Event) error { return f(ctx, ev) }
+
+// Event is what happened to a client. It belongs to the handler until Handle
+// returns; it must not be used by two goroutines at a time.
+type Event struct {
+	// Kind says what happened. With Open the client asks to be let in; unless
+	// it is rejected, it is. With Close it is gone.
+	Kind Kind
+	// Data is the frame of a Text or Binary event. For Open and Close see
+	// Open and Close.
+	Data []byte
+	// Client is who it happened to.
+	Client Client
+	// UID and Session are what an answer to the client's open event gave it;
+	// empty if nothing.
+	UID     string
+	Session json.RawMessage
+	// Delivery is 1, or 2, 3, … if the event was given out before.
+	Delivery int
+	// Cluster reaches all clients of all gateways.
+	Cluster *Cluster
+
+	reply bus.Reply
+}
+
+// Reply answers a frame with a frame of the same kind; for other events it
+// does nothing. The last call counts. data may be empty.
+func (e *Event) Reply(data []byte) { e.ReplyAs(e.Kind, data) }
+
+// ReplyAs answers a frame with a frame of the given kind.
+func (e *Event) ReplyAs(kind Kind, data []byte) {
+	if e.Kind.Frame() && kind.Frame() {
+		e.reply.Kind, e.reply.Data = kind, data
+	}
+}
+
+// Admission is what an accepted client is given.
+type Admission struct {
+	// UID names the user behind the client; any non-empty name of up to
+	// bus.MaxToken bytes. Clients can share one.
+	UID string
+	// Groups are joined.
+	Groups []string
+	// Session is JSON that comes with every later event of the client, at
+	// most bus.MaxSession bytes.
+	Session json.RawMessage
+	// Subprotocol is the WebSocket subprotocol; one of those that the client
+	// has offered.
+	Subprotocol string
+}
+
+// Accept answers an Open event with more than yes.
+func (e *Event) Accept(a Admission) error {
+	if e.Kind != Open {
+		return errors.New("worker: Accept answers an Open event only")
+	}
+	data, err := json.Marshal(bus.OpenReply(a))
+	if err != nil {
+		return fmt.Errorf("worker: accept: %w", err)
+	}
+	e.reply = bus.Reply{Data: data}
+	return nil
+}
+
+// Reject answers an Open event: the client is refused with the HTTP status,
+// which must be from 400 to 599.
+func (e *Event) Reject(status int, reason string) {
+	if e.Kind == Open {
+		e.reply = bus.Reply{Status: bus.Rejected, Code: status, Reason: reason}
+	}
+}
+
+// CloseClient answers with a close of the client, after the frame of Reply if
+// there is one. The code is 1000 or an application's own, 4100 to 4999.
+func (e *Event) CloseClient(code int, reason string) {
+	e.reply.Status, e.reply.Code, e.reply.Reason = bus.Closed, code, reason
+}
+
+// OpenInfo is what the client of an Open event asks for.
+func (e *Event) OpenInfo() (bus.OpenInfo, error) {
+	var info bus.OpenInfo
+	if e.Kind != Open {
+		return info, fmt.Errorf("worker: a %v event has no OpenInfo", e.Kind)
+	}
+	if err := json.Unmarshal(e.Data, &info); err != nil {
+		return info, fmt.Errorf("worker: open event: %w", err)
+	}
+	return info, nil
+}
+
+// CloseInfo is how the client of a Close event ended.
+func (e *Event) CloseInfo() (bus.CloseInfo, error) {
+	var info bus.CloseInfo
+	if e.Kind != Close {
+		return info, fmt.Errorf("worker: a %v event has no CloseInfo", e.Kind)
+	}
+	if err := json.Unmarshal(e.Data, &info); err != nil {
+		return info, fmt.Errorf("worker: close event: %w", err)
+	}
+	return info, nil
+}
+
+// checkReply finds what the gateway would refuse, where the handler's author
+// can see it.
+func (e *Event) checkReply() error {
+	switch r := &e.reply; {
+	case r.Kind == Text && !utf8.Valid(r.Data):
+		return errors.New("worker: a text reply must be valid UTF-8; use ReplyAs(worker.Binary, …)")
+	case r.Status == bus.Closed:
+		return bus.CheckCloseCode(bus.CloseCode(r.Code))
+	case r.Status == bus.Rejected && (r.Code < 400 || r.Code > 599):
+		return fmt.Errorf("worker: reject with HTTP status %d: it must be from 400 to 599", r.Code)
+	}
+	return nil
+}

@@ -1,0 +1,379 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/buildinfo"
+	"github.com/gatebus/gatebus/internal/keys"
+	"github.com/gatebus/gatebus/register"
+)
+
+// lastWords is how long a worker takes at most to send what it has answered
+// and to say goodbye, when its time to drain is over or not needed.
+const lastWords = 5 * time.Second
+
+// ErrUnfinished is wrapped by the error of Run when handlers were still at work
+// at the end of the time to drain. Their events are given out again.
+var ErrUnfinished = errors.New("handlers did not finish in time")
+
+// Worker gives the events of all gateways to a Handler. See the package
+// documentation.
+type Worker struct {
+	// set at construction
+	cfg     Config
+	handler Handler
+	log     *slog.Logger
+	self    register.Member
+	auth    []nats.Option
+	cluster *Cluster
+	slots   chan struct{} // one for each event in work
+	wake    chan struct{} // buffered: look at news and links
+	members *register.Client
+	dial    func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
+
+	count struct{ handled, failed, busy, unsent atomic.Int64 }
+	jobs  sync.WaitGroup
+
+	handleCtx context.Context // of the handlers; set by Run before anything is received
+
+	mu    sync.Mutex
+	news  []register.Change
+	links map[linkKey]*link
+}
+
+// linkKey is one life of one gateway.
+type linkKey struct {
+	name  bus.GatewayID
+	epoch bus.Epoch
+}
+
+// Stats are the counters of a worker since its start, and two gauges.
+type Stats struct {
+	Links   int   `json:"links"`   // gauge: gateways linked to
+	Working int   `json:"working"` // gauge: events in work
+	Handled int64 `json:"handled"` // events handled, failed ones included
+	Failed  int64 `json:"failed"`  // events whose handler returned an error or panicked
+	Busy    int64 `json:"busy"`    // events handed back at the concurrency limit
+	Unsent  int64 `json:"unsent"`  // answers that a broken link did not take
+}
+
+// Run makes a worker and runs it until ctx ends and it has drained. It is
+// [New] and [Worker.Run] in one.
+func Run(ctx context.Context, cfg Config, h Handler) error {
+	w, err := New(cfg, h)
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx)
+}
+
+// New makes a worker. It starts nothing.
+func New(cfg Config, h Handler) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	if h == nil {
+		return nil, errors.New("worker: no handler")
+	}
+	cfg = cfg.withDefaults()
+	epoch := bus.NewEpoch(time.Now())
+	if cfg.Name == "" {
+		cfg.Name = "w-" + epoch.String()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
+	}
+	w := &Worker{
+		cfg: cfg, handler: h, log: cfg.Log.With("worker", cfg.Name),
+		self: register.Member{
+			Role: register.RoleWorker, Name: cfg.Name, Epoch: epoch,
+			Address: host, Group: cfg.Group, Version: buildinfo.Version(),
+		},
+		slots: make(chan struct{}, cfg.Concurrency),
+		wake:  make(chan struct{}, 1),
+		links: map[linkKey]*link{},
+	}
+	w.cluster = &Cluster{w}
+	w.dial = w.dialGateway
+	if cfg.Secret != "" {
+		k, err := keys.Derive(cfg.Secret)
+		if err != nil {
+			return nil, fmt.Errorf("worker: secret: %w", err)
+		}
+		w.auth = []nats.Option{nats.Nkey(k.Public(keys.RoleWorker), k.Signer(keys.RoleWorker))}
+	}
+	w.members, err = register.NewClient(register.ClientConfig{
+		Self:  w.self,
+		Watch: []register.Role{register.RoleGateway},
+		// The register's client must not wait for links to open or close.
+		OnChange: func(c register.Change) {
+			w.mu.Lock()
+			w.news = append(w.news, c)
+			w.mu.Unlock()
+			w.nudge()
+		},
+		Registers: cfg.Registers,
+		Log:       w.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+// Name is the worker's name, made up if the configuration gave none.
+func (w *Worker) Name() string { return w.cfg.Name }
+
+// Joined tells whether the registers know this worker.
+func (w *Worker) Joined() bool { return w.members.Joined() }
+
+// Conflict is a *register.ConflictError while another process has the worker's
+// name; it works on all the same.
+func (w *Worker) Conflict() error { return w.members.Conflict() }
+
+// Cluster reaches all clients of the gateways that the worker is linked to.
+func (w *Worker) Cluster() *Cluster { return w.cluster }
+
+// Stats is a snapshot. It may be called at any time.
+func (w *Worker) Stats() Stats {
+	s := Stats{
+		Working: len(w.slots),
+		Handled: w.count.handled.Load(),
+		Failed:  w.count.failed.Load(),
+		Busy:    w.count.busy.Load(),
+		Unsent:  w.count.unsent.Load(),
+	}
+	for _, l := range w.allLinks() {
+		if l.isUp() {
+			s.Links++
+		}
+	}
+	return s
+}
+
+// Run handles events until ctx ends, and then drains: it takes no more, answers
+// those it has, for at most the time to drain, and leaves. It returns nil then,
+// or ErrUnfinished. A worker runs once.
+func (w *Worker) Run(ctx context.Context) error {
+	conn, err := bus.Dial(bus.Config{
+		URLs: w.cfg.Registers, Name: "gatebus worker " + w.cfg.Name,
+		Options: w.auth, Log: w.log, OnStatus: w.members.Status,
+	})
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	defer conn.Close()
+	service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Stats() })
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	defer service.Stop()
+	return w.run(ctx, conn)
+}
+
+// run is Run over a connection to the registers.
+func (w *Worker) run(ctx context.Context, registers bus.Conn) error {
+	handleCtx, cancelHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer cancelHandlers(nil)
+	w.handleCtx = handleCtx
+
+	tasks := sync.WaitGroup{}
+	defer tasks.Wait()
+	background, stop := context.WithCancel(handleCtx)
+	defer stop()
+	membership := make(chan error, 1)
+	tasks.Go(func() { membership <- w.members.Run(ctx, registers) })
+
+	var failed error
+	for ctx.Err() == nil && failed == nil {
+		select {
+		case <-ctx.Done():
+		case err := <-membership:
+			failed = err
+		case <-w.wake:
+			w.keepLinks(background, &tasks)
+		}
+	}
+	return errors.Join(failed, w.drain(cancelHandlers))
+}
+
+// nudge has keepLinks look again.
+func (w *Worker) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// keepLinks opens and closes links as the membership says: a gateway that
+// appears is linked to; a link is closed when its gateway is off the tables
+// and its connection is down as well. So a gateway that the registers lost
+// sight of is served on.
+func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
+	w.mu.Lock()
+	news := w.news
+	w.news = nil
+	w.mu.Unlock()
+	for _, c := range news {
+		if c.Old != nil {
+			w.setGone(*c.Old)
+		}
+		switch c.Type {
+		case register.Left, register.Expired:
+			w.setGone(c.Member)
+		default:
+			w.openLink(ctx, c.Member, tasks)
+		}
+	}
+	for _, l := range w.allLinks() {
+		if l.over() {
+			w.mu.Lock()
+			delete(w.links, l.key())
+			w.mu.Unlock()
+			l.log.Info("gateway is gone; link closed")
+			l.conn.Close()
+		}
+	}
+}
+
+func keyOf(m register.Member) linkKey { return linkKey{bus.GatewayID(m.Name), m.Epoch} }
+
+func (l *link) key() linkKey { return keyOf(l.member) }
+
+func (w *Worker) setGone(m register.Member) {
+	if l := w.link(bus.GatewayID(m.Name), m.Epoch); l != nil {
+		l.setGone(true)
+	}
+}
+
+func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.WaitGroup) {
+	if l := w.link(bus.GatewayID(m.Name), m.Epoch); l != nil {
+		l.setGone(false)
+		return
+	}
+	l := newLink(w, m)
+	if err := l.open(); err != nil {
+		l.log.Error("cannot link to gateway", "err", err)
+		return
+	}
+	tasks.Go(func() { l.progress(ctx) })
+	w.mu.Lock()
+	w.links[l.key()] = l
+	w.mu.Unlock()
+}
+
+// dialGateway connects to the bus of a gateway, and to no other.
+func (w *Worker) dialGateway(l *link) (bus.Conn, error) {
+	return bus.Dial(bus.Config{
+		URLs: []string{"nats://" + l.member.Address}, Pinned: true,
+		Name:    "gatebus worker " + w.cfg.Name,
+		Options: w.auth, Log: l.log, OnStatus: l.status,
+	})
+}
+
+func (w *Worker) link(g bus.GatewayID, epoch bus.Epoch) *link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.links[linkKey{g, epoch}]
+}
+
+// allLinks is a snapshot, in no order.
+func (w *Worker) allLinks() []*link {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	links := make([]*link, 0, len(w.links))
+	for _, l := range w.links {
+		links = append(links, l)
+	}
+	return links
+}
+
+// handle runs the handler on an event and returns the answer. Whatever the
+// handler does, only this event's client can suffer.
+func (w *Worker) handle(j *job) (reply bus.Reply) {
+	ev := &Event{
+		Kind: j.event.Kind, Data: j.event.Data,
+		Client: w.cluster.Client(j.event.Client),
+		UID:    j.event.UID, Delivery: j.event.Delivery,
+		Cluster: w.cluster,
+	}
+	if j.event.Session != "" {
+		ev.Session = []byte(j.event.Session)
+	}
+	err := w.call(ev)
+	if err == nil {
+		err = ev.checkReply()
+	}
+	w.count.handled.Add(1)
+	if err == nil {
+		return ev.reply
+	}
+	w.count.failed.Add(1)
+	w.log.Error("handler failed; the client is closed", "client", ev.Client.ID(), "kind", ev.Kind.String(), "err", err)
+	if ev.Kind == Open {
+		return bus.Reply{Status: bus.Rejected, Code: 500, Reason: "handler failed"}
+	}
+	return bus.Reply{Status: bus.Closed, Code: int(bus.CloseHandlerFailed), Reason: "handler failed"}
+}
+
+// call runs the handler; a panic becomes an error.
+func (w *Worker) call(ev *Event) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())
+		}
+	}()
+	return w.handler.Handle(w.handleCtx, ev)
+}
+
+// drain leaves all queue groups, lets the handlers finish, and closes the
+// links.
+func (w *Worker) drain(cancelHandlers context.CancelCauseFunc) error {
+	links := w.allLinks()
+	w.log.Info("draining", "working", len(w.slots))
+	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.Drain, ErrUnfinished)
+	defer cancel()
+	each(links, func(l *link) { l.leave(ctx) })
+
+	done := make(chan struct{})
+	go func() { // joined by done, unless a handler never returns
+		w.jobs.Wait()
+		close(done)
+	}()
+	var err error
+	select {
+	case <-done:
+	case <-ctx.Done():
+		cancelHandlers(ErrUnfinished)
+		select { // those that heed their context
+		case <-done:
+		case <-time.After(time.Second):
+			err = fmt.Errorf("worker: %w: %d after %v", ErrUnfinished, len(w.slots), w.cfg.Drain)
+		}
+	}
+	end, cancelEnd := context.WithTimeout(context.Background(), lastWords)
+	defer cancelEnd()
+	each(links, func(l *link) { l.close(end) })
+	return err
+}
+
+// each calls fn for all links at the same time and waits for all.
+func each(links []*link, fn func(*link)) {
+	var wg sync.WaitGroup
+	for _, l := range links {
+		wg.Go(func() { fn(l) })
+	}
+	wg.Wait()
+}
