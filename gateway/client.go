@@ -431,9 +431,15 @@ func (c *client) endLocked(end closing) {
 // finish closes the client once what it has sent so far is answered.
 func (c *client) finish(end closing) {
 	c.mu.Lock()
-	if c.finishing == nil && !c.ending {
-		c.finishing = &end
-		c.advanceLocked()
+	if c.finishing != nil || c.ending {
+		c.mu.Unlock()
+		return
 	}
+	c.finishing = &end
+	if e := c.lane.head; e != nil && e.kind == bus.Open && e.delivery == 0 && c.lane.state == laneHeld {
+		c.giveUpLocked(e, end) // no worker has heard of it
+		return
+	}
+	c.advanceLocked()
 	c.unlockAndTidy()
 }

@@ -49,6 +49,8 @@ type Gateway struct {
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
 	stopping atomic.Bool
+	// handshakes that are being answered
+	handshakes atomic.Int64
 
 	readers sync.WaitGroup
 	writers sync.WaitGroup
@@ -244,11 +246,11 @@ func (g *Gateway) drain(server *http.Server) {
 	// What Drain does not achieve, the end of these bounds does.
 	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Drain+g.cfg.CloseTimeout+g.cfg.AckWait)
 	defer cancel()
-	// Shutdown closes the listener and lets handshakes end with an answer; what
-	// is left of them when all clients are gone has asked for nothing.
-	var handshakes sync.WaitGroup
-	handshakes.Go(func() { _ = server.Shutdown(ctx) })
-	defer handshakes.Wait()
+	// Shutdown closes the listener and lets handshakes end with an answer. When
+	// all clients are gone, who is left has asked for nothing yet.
+	var shutdown sync.WaitGroup
+	shutdown.Go(func() { _ = server.Shutdown(ctx) })
+	defer shutdown.Wait()
 	defer server.Close()
 	clients := g.index.all()
 	rand.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })
@@ -266,6 +268,9 @@ func (g *Gateway) drain(server *http.Server) {
 		for _, c := range g.index.all() {
 			c.abandon(restart)
 		}
+		last, cancel := context.WithTimeout(context.Background(), g.cfg.CloseTimeout)
+		defer cancel()
+		g.waitEmpty(last)
 	}
 }
 
@@ -287,11 +292,12 @@ func (c *client) abandon(end closing) {
 	}
 }
 
-// waitEmpty waits until no client is left; false if ctx ended before.
+// waitEmpty waits until no client and no handshake is left; false if ctx ended
+// before.
 func (g *Gateway) waitEmpty(ctx context.Context) bool {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	for g.index.len() > 0 {
+	for g.index.len() > 0 || g.handshakes.Load() > 0 {
 		select {
 		case <-ctx.Done():
 			return false

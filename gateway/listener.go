@@ -59,6 +59,8 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, r, http.StatusBadRequest, errors.New("this needs Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"))
 		return
 	}
+	g.handshakes.Add(1)
+	defer g.handshakes.Add(-1)
 	if g.stopping.Load() {
 		g.refuse(w, openResult{status: http.StatusServiceUnavailable, reason: "the gateway is stopping"})
 		return
@@ -99,8 +101,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.count.accepted.Add(1)
-	ws := &wsConn{conn: conn}
-	conn.SetReadLimit(g.cfg.MaxFrame)
+	ws := &wsConn{conn: conn, maxFrame: g.cfg.MaxFrame}
 	c.connect(ws)
 	g.readers.Go(func() { c.read(ws) })
 }
@@ -116,6 +117,7 @@ func (g *Gateway) refuse(w http.ResponseWriter, res openResult) {
 		reason = http.StatusText(res.status)
 	}
 	http.Error(w, reason, res.status)
+	_ = http.NewResponseController(w).Flush() // a stopping server closes the connection when this returns
 }
 
 // refuse answers a handshake that is not one.
@@ -167,10 +169,16 @@ func (c *client) read(ws *wsConn) {
 // hangUp ends the client when nothing more can be read from it.
 func (c *client) hangUp(ws *wsConn, end closing) {
 	switch end.code {
-	case bus.CloseInvalidData:
+	case bus.CloseInvalidData, bus.CloseTooBig:
 		c.shut(end)
-		ws.linger(c.gw.cfg.CloseTimeout)
-	case bus.CloseTooBig, bus.CloseProtocolError:
+		c.mu.Lock()
+		c.out.readerDone = true
+		sent := c.out.closeSent
+		c.mu.Unlock()
+		if sent { // else the writer sees to it
+			ws.linger(c.gw.cfg.CloseTimeout)
+		}
+	case bus.CloseProtocolError:
 		c.ended(end)
 		ws.linger(c.gw.cfg.CloseTimeout)
 	default:

@@ -25,6 +25,10 @@ type outbox struct {
 	ping    bool     // a ping is due
 	last    *closing // the close frame that follows the frames; then no more
 	writing bool     // a goroutine is at it
+	// closeSent is set when the close frame is out, readerDone when the
+	// reader has given up although the peer may still send. The second of the
+	// two sees the connection to its end.
+	closeSent, readerDone bool
 }
 
 // pushLocked puts a frame into the client's outbox; it tells whether it did. A
@@ -119,7 +123,15 @@ func (c *client) write() {
 // failed. The reader, which owns the connection, then comes to its end.
 func (c *client) written(ws *wsConn, last *closing, err error) {
 	if err == nil {
-		ws.expect(c.gw.cfg.CloseTimeout)
+		c.mu.Lock()
+		c.out.closeSent = true
+		alone := c.out.readerDone
+		c.mu.Unlock()
+		if alone {
+			ws.linger(c.gw.cfg.CloseTimeout)
+		} else {
+			ws.expect(c.gw.cfg.CloseTimeout)
+		}
 		return
 	}
 	if last == nil && ws.timedOut(err) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -23,7 +24,8 @@ const (
 // wsConn is one WebSocket connection. One goroutine reads, one at a time
 // writes; hurry, expect and abort may be called by anybody.
 type wsConn struct {
-	conn *websocket.Conn
+	conn     *websocket.Conn
+	maxFrame int64
 }
 
 // newUpgrader makes the upgrader of a gateway's connections.
@@ -38,16 +40,19 @@ func newUpgrader() *websocket.Upgrader {
 	}
 }
 
-// read returns the next frame, or how the connection ended. heard is called
-// for pings and pongs.
+// read returns the next frame, or how the connection ended.
 func (w *wsConn) read() (bus.Kind, []byte, *closing) {
 	t, r, err := w.conn.NextReader()
 	if err != nil {
 		return 0, nil, w.ended(err)
 	}
-	data, err := io.ReadAll(r)
+	// gorilla has a limit too, but sends its close past the frames that wait.
+	data, err := io.ReadAll(io.LimitReader(r, w.maxFrame+1))
 	if err != nil {
 		return 0, nil, w.ended(err)
+	}
+	if int64(len(data)) > w.maxFrame {
+		return 0, nil, &closing{bus.CloseTooBig, "a frame has at most " + strconv.FormatInt(w.maxFrame, 10) + " bytes"}
 	}
 	if t == websocket.BinaryMessage {
 		return bus.Binary, data, nil
@@ -65,8 +70,6 @@ func (w *wsConn) ended(err error) *closing {
 	switch {
 	case errors.As(err, &ce):
 		return &closing{bus.CloseCode(ce.Code), ce.Text}
-	case errors.Is(err, websocket.ErrReadLimit):
-		return &closing{bus.CloseTooBig, "the frame is too big"} // gorilla has said so
 	case errors.As(err, &ne), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
 		return &closing{bus.CloseAbnormal, ""}
 	}
@@ -145,9 +148,8 @@ func (w *wsConn) abort() { _ = w.conn.NetConn().Close() }
 func (w *wsConn) linger(d time.Duration) {
 	conn := w.conn.NetConn()
 	defer conn.Close()
-	half, ok := conn.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil {
-		return
+	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {
+		return // the peer is gone
 	}
 	w.expect(d)
 	_, _ = io.Copy(io.Discard, conn) // ends with the peer, or by the deadline

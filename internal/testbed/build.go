@@ -1,0 +1,81 @@
+package testbed
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// BinaryEnv names the environment variable with the path of a gatebus binary
+// to use instead of building one.
+const BinaryEnv = "GATEBUS_TEST_BINARY"
+
+var binary struct {
+	once sync.Once
+	dir  string
+	path string
+	err  error
+}
+
+// Binary is the path of the gatebus command. The first call builds it.
+func Binary() (string, error) {
+	binary.once.Do(func() {
+		if binary.path = os.Getenv(BinaryEnv); binary.path == "" {
+			binary.path, binary.err = build()
+		}
+	})
+	return binary.path, binary.err
+}
+
+func build() (string, error) {
+	root, err := ModuleRoot()
+	if err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp("", "gatebus-testbed-")
+	if err != nil {
+		return "", fmt.Errorf("testbed: %w", err)
+	}
+	binary.dir = dir
+	path := filepath.Join(dir, "gatebus")
+	if runtime.GOOS == "windows" {
+		path += ".exe"
+	}
+	args := []string{"build", "-o", path}
+	if RaceEnabled {
+		args = append(args, "-race")
+	}
+	cmd := exec.Command("go", append(args, "./cmd/gatebus")...)
+	cmd.Dir = root
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", errors.Join(fmt.Errorf("testbed: go build ./cmd/gatebus: %w\n%s", err, out), removeBinary())
+	}
+	return path, nil
+}
+
+// ModuleRoot is the directory of the go.mod that the working directory belongs
+// to, which in a test is that of its package.
+func ModuleRoot() (string, error) {
+	out, err := exec.Command("go", "env", "GOMOD").Output()
+	if err != nil {
+		return "", fmt.Errorf("testbed: go env GOMOD: %w", err)
+	}
+	mod := strings.TrimSpace(string(bytes.TrimSpace(out)))
+	if mod == "" || mod == os.DevNull {
+		return "", errors.New("testbed: the working directory is in no Go module")
+	}
+	return filepath.Dir(mod), nil
+}
+
+func removeBinary() error {
+	if binary.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(binary.dir)
+}
