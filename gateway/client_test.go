@@ -384,6 +384,7 @@ func TestCloseByWorker(t *testing.T) {
 		p = f.dial("/")
 		p.send("odd")
 		equal(t, "a code that may not be sent", p.closed(), bus.CloseHandlerFailed)
+		synctest.Wait()
 		equal(t, "clients left", f.gw.Stats().Clients, 0)
 	})
 }
