@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -38,6 +39,8 @@ type Client struct {
 	log  *slog.Logger
 	conn bus.Conn
 	up   chan bool // from Status; buffered, holds the latest
+	// why the connection is down, as Status said last
+	cause atomic.Pointer[error]
 
 	mu       sync.Mutex
 	table    *Table
@@ -63,7 +66,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 // Status tells the client that the connection to the registers is up or down.
 // It is meant as bus.Config.OnStatus of that connection, and must be called
 // from one goroutine at a time.
-func (c *Client) Status(up bool, _ error) {
+func (c *Client) Status(up bool, cause error) {
+	if cause != nil {
+		c.cause.Store(&cause)
+	}
 	select {
 	case <-c.up: // an older status that was not looked at
 	default:
@@ -125,6 +131,7 @@ func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 			return c.leave(ctx)
 		case up := <-c.up:
 			if up {
+				c.cause.Store(nil)
 				beat.Reset(0) // the registers may have forgotten us
 			} else {
 				c.freeze()
@@ -140,7 +147,11 @@ func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 			beat.Reset(Heartbeat / 4)
 			if now.Sub(started) >= time.Second && now.Sub(warned) >= quietFor && ctx.Err() == nil {
 				warned = now
-				c.log.Warn("no register can be reached; trying on", "registers", strings.Join(c.cfg.Registers, ", "))
+				attrs := []any{"registers", strings.Join(c.cfg.Registers, ", ")}
+				if cause := c.cause.Load(); cause != nil {
+					attrs = append(attrs, "err", *cause)
+				}
+				c.log.Warn("no register can be reached; trying on", attrs...)
 			}
 		case now := <-expire.C:
 			c.expire(now)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/deadline"
 	"github.com/gatebus/gatebus/register"
@@ -19,6 +21,9 @@ const (
 	// progressShare of a gateway's patience passes before it is told that an
 	// event is still worked on; two such messages can be lost.
 	progressShare = 3
+	// warnInterval is how often a gateway that cannot be reached is worth a
+	// line in the log.
+	warnInterval = 10 * time.Second
 )
 
 // link is the worker's connection to the bus of one life of one gateway.
@@ -28,6 +33,7 @@ type link struct {
 	member register.Member
 	log    *slog.Logger
 	every  time.Duration // between two signs of progress
+	warn   *rate.Sometimes
 
 	conn bus.Conn         // set by open
 	sub  bus.Subscription // set by open
@@ -53,6 +59,7 @@ func newLink(w *Worker, m register.Member) *link {
 	}
 	return &link{
 		w: w, member: m, every: wait / progressShare,
+		warn: &rate.Sometimes{First: 1, Interval: warnInterval},
 		log: w.log.With("gateway", m.Name, "address", m.Address),
 	}
 }
@@ -89,6 +96,8 @@ func (l *link) status(up bool, cause error) {
 		l.log.Info("link to gateway ends: it has left")
 	case !up && was:
 		l.log.Warn("link to gateway is down", "err", cause)
+	case !up:
+		l.warn.Do(func() { l.log.Warn("gateway cannot be reached; trying on", "err", cause) })
 	}
 	if gone && !up {
 		l.w.nudge()
