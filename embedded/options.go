@@ -18,6 +18,10 @@ const (
 	// closedClients is how many past connections NATS remembers for a
 	// monitoring port that is not there. Its default is 10,000.
 	closedClients = 64
+
+	// errorReports is how many failed dials of a route, one about every
+	// second, make one line in the log after the first.
+	errorReports = 30
 )
 
 // options builds the options of NATS. They are built anew for each server,
@@ -42,6 +46,9 @@ func (s *Server) options() (*server.Options, error) {
 		PingInterval:     pingInterval,
 		MaxPingsOut:      maxPingsOut,
 		MaxClosedClients: closedClients,
+
+		ConnectErrorReports:   errorReports,
+		ReconnectErrorReports: errorReports,
 
 		// By default the read loop of a publisher sleeps while a subscriber is
 		// slow. The publisher on a bus is the whole gateway: one stuck worker

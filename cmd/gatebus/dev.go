@@ -25,9 +25,9 @@ Try it:
   1. Chat with yourself. Open this page in two windows:
        http://{{.Admin}}/chat
 
-  2. Watch who announces itself, with the nats command:
-       nats sub -s nats://{{.Register}} 'reg.>'
-     or list the members:
+  2. Watch what the worker sends to clients, with the nats command:
+       nats sub -s nats://{{.Bus}} 'gw.*.push.>'
+     and who is there:
        nats micro ls -s nats://{{.Register}}
 
   3. Say something to every client, from the shell:
