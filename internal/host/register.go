@@ -36,13 +36,15 @@ func stopServer(s *embedded.Server, log *slog.Logger) {
 // registerPart is a register: a clustered NATS server, the registrar on it, and
 // its own membership.
 type registerPart struct {
-	log    *slog.Logger // names the register
-	server *embedded.Server
-	self   register.Member
-	conn   bus.Config // in process, to its own server
+	log       *slog.Logger // names the register
+	server    *embedded.Server
+	self      register.Member
+	client    *register.Client
+	conn      *bus.NATS // in process, to its own server
+	registrar *register.Server
 }
 
-func (h *Host) startRegister(ctx context.Context, at *Addresses) (*registerPart, error) {
+func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPart, err error) {
 	c := h.cfg.Register
 	log := h.log.With("register", c.Name)
 	server, err := embedded.New(embedded.Config{
@@ -59,52 +61,66 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (*registerPart,
 	if err := server.Start(ctx); err != nil {
 		return nil, keyed("register.listen or register.cluster.listen", err)
 	}
+	r := &registerPart{log: log, server: server}
+	defer func() {
+		if err != nil {
+			r.release()
+		}
+	}()
 	at.Register, at.Cluster = server.Addr(), server.ClusterAddr()
-	return &registerPart{
-		log: log, server: server,
-		self: register.Member{
-			Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()),
-			Address: h.cfg.AdvertiseAddr(server.Addr()), Version: buildinfo.Version(),
-		},
-		conn: bus.Config{
-			InProcess: server, Name: "gatebus register " + c.Name,
-			Options: server.ConnectOptions(keys.RoleRegister), Log: log,
-		},
-	}, nil
+	r.self = register.Member{
+		Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()),
+		Address: h.cfg.AdvertiseAddr(server.Addr()), Version: buildinfo.Version(),
+	}
+	r.client, err = register.NewClient(register.ClientConfig{
+		Self: r.self, Registers: []string{server.ClientURL()}, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.conn, err = bus.Dial(bus.Config{
+		InProcess: server, Name: "gatebus register " + c.Name,
+		Options: server.ConnectOptions(keys.RoleRegister), Log: log, OnStatus: r.client.Status,
+	})
+	if err != nil {
+		return nil, err
+	}
+	r.registrar = register.NewServer(c.Name, r.conn, log)
+	return r, nil
 }
 
 func (r *registerPart) role() string { return string(register.RoleRegister) }
-func (r *registerPart) release()     { stopServer(r.server, r.log) }
 func (r *registerPart) ready() error { return nil } // it has started
 
-func (r *registerPart) stats() any { return map[string]string{"server": r.server.Name()} }
+// registerStats are the figures of a register.
+type registerStats struct {
+	Server  string            `json:"server"` // its name in NATS
+	Members []register.Member `json:"members"`
+}
+
+func (r *registerPart) stats() any {
+	return registerStats{r.server.Name(), r.registrar.Members()}
+}
+
+func (r *registerPart) release() {
+	if r.conn != nil {
+		r.conn.Close()
+	}
+	stopServer(r.server, r.log)
+}
 
 func (r *registerPart) run(ctx context.Context) error {
 	defer r.release()
-	client, err := register.NewClient(register.ClientConfig{
-		Self: r.self, Registers: []string{r.server.ClientURL()}, Log: r.log,
-	})
-	if err != nil {
-		return err
-	}
-	cfg := r.conn
-	cfg.OnStatus = client.Status
-	conn, err := bus.Dial(cfg)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	service, err := register.Serve(conn.NATS(), r.self, r.stats)
+	service, err := register.Serve(r.conn.NATS(), r.self, r.stats)
 	if err != nil {
 		return err
 	}
 	defer service.Stop()
-	registrar := register.NewServer(r.self.Name, conn, r.log)
 	// The registrar hears its own register's goodbye: it ends after it.
 	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	var group errgroup.Group
-	group.Go(func() error { return registrar.Run(serve) })
-	group.Go(func() error { defer stop(); return client.Run(ctx, conn) })
+	group.Go(func() error { return r.registrar.Run(serve) })
+	group.Go(func() error { defer stop(); return r.client.Run(ctx, r.conn) })
 	return group.Wait()
 }
