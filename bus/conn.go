@@ -31,6 +31,7 @@ type Conn interface {
 
 	// Request publishes m with a reply subject of its own and returns the
 	// first answer, ErrNoResponders, or an error that wraps the cause of ctx.
+	// Only ctx ends a request whose answer is lost, be it with the connection.
 	Request(ctx context.Context, m *Msg) (*Msg, error)
 
 	// Flush returns when the server has handled all that was published or

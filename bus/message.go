@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -108,12 +109,14 @@ func ClientHeader(uid, session string) (Header, error) {
 	return h, nil
 }
 
-// MarkDelivery sets the header that tells a redelivery from the first one.
+// MarkDelivery sets the header that tells a redelivery from the first one. The
+// message gets headers of its own: those that it has may be shared by all
+// events of a client.
 func MarkDelivery(m *Msg, delivery int) {
 	if delivery <= 1 {
 		return
 	}
-	if m.Header == nil {
+	if m.Header = maps.Clone(m.Header); m.Header == nil {
 		m.Header = Header{}
 	}
 	m.Header[HeaderDelivery] = []string{strconv.Itoa(delivery)}

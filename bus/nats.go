@@ -230,7 +230,6 @@ func (c *NATS) wrap(what string, err error) error {
 // not closed is down.
 func notConnected(err error) bool {
 	return errors.Is(err, nats.ErrReconnectBufExceeded) || // nothing is kept for later
-		errors.Is(err, nats.ErrDisconnected) || // a request was under way
 		errors.Is(err, nats.ErrConnectionClosed) || // a flush was under way
 		errors.Is(err, nats.ErrHeadersNotSupported) // never connected: it knows no server
 }

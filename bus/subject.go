@@ -92,15 +92,8 @@ func ParseEventSubject(s string) (g GatewayID, group string, k Kind, err error) 
 // ReplySubject is where the event number seq of a client is answered:
 // gw.<gateway>.out.<client>.<seq>.
 func ReplySubject(g GatewayID, c ClientID, seq uint64) string {
-	b := make([]byte, 0, len(root)+len(g)+len(verbOut)+len(c)+16)
-	b = append(b, root...)
-	b = append(b, g...)
-	b = append(b, '.')
-	b = append(b, verbOut...)
-	b = append(b, '.')
-	b = append(b, c...)
-	b = append(b, '.')
-	return string(strconv.AppendUint(b, seq, 10))
+	var digits [20]byte // stays on the stack: one allocation in all
+	return root + string(g) + "." + verbOut + "." + string(c) + "." + string(strconv.AppendUint(digits[:0], seq, 10))
 }
 
 // ReplySubjects covers every reply to a gateway: gw.<gateway>.out.*.*.
@@ -234,7 +227,7 @@ func IsCommand(subject string) bool { return verb(subject) == verbDo }
 func cut(s, verb string) (g GatewayID, rest string, err error) {
 	name, rest, ok := strings.Cut(strings.TrimPrefix(s, root), ".")
 	if !ok || !strings.HasPrefix(s, root) {
-		return "", "", fmt.Errorf("bus: %w: %q does not start with gw.<gateway>.", ErrSubject, s)
+		return "", "", fmt.Errorf("bus: %w: %q does not start with gw.<gateway>", ErrSubject, s)
 	}
 	if err := CheckName(name); err != nil {
 		return "", "", fmt.Errorf("bus: %w: %q: gateway: %w", ErrSubject, s, err)

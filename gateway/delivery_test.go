@@ -354,6 +354,28 @@ func TestHoldAndResume(t *testing.T) {
 	})
 }
 
+// A stream of newcomers does not keep those who wait from being refused in time.
+func TestHoldUnderArrivals(t *testing.T) {
+	inBubble(t, func(c *Config) { c.Hold = time.Second }, func(t *testing.T, f *fixture) {
+		var dials sync.WaitGroup
+		for range 300 {
+			dials.Go(func() {
+				start := time.Now()
+				if _, _, err := f.tryDial("/", nil); err == nil {
+					t.Error("let in without a worker")
+				}
+				if d := time.Since(start); d > f.gw.cfg.Hold+2*probeInterval {
+					t.Errorf("refused after %v", d)
+				}
+			})
+			time.Sleep(probeInterval / 3)
+		}
+		time.Sleep(2 * f.gw.cfg.Hold)
+		synctest.Wait()
+		dials.Wait()
+	})
+}
+
 func TestHoldOver(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fixture) {
 		leave := f.worker(echo)
@@ -410,10 +432,11 @@ func TestBackpressure(t *testing.T) {
 		time.Sleep(10 * (f.gw.cfg.PingInterval + f.gw.cfg.PongTimeout))
 		synctest.Wait()
 		mu.Lock()
-		// One is out, eight wait.
-		equal(t, "taken from the socket", written, 9)
+		taken := written
 		open = true
 		mu.Unlock()
+		equal(t, "taken from the socket", taken, 9) // one is out, eight wait
+		synctest.Wait()
 		sent.Wait()
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -446,7 +469,8 @@ func TestBackpressureByBytes(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		mu.Lock()
-		defer mu.Unlock()
-		equal(t, "one out, one larger than the queue", written, 2)
+		taken := written
+		mu.Unlock()
+		equal(t, "one out, one larger than the queue", taken, 2)
 	})
 }

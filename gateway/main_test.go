@@ -221,7 +221,12 @@ func (p *peer) got() string {
 
 // closed waits for the end and returns the close code.
 func (p *peer) closed() bus.CloseCode {
-	<-p.done
+	p.t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(24 * time.Hour): // virtual: a bubble with tickers never stands still
+		p.t.Fatal("the client is not closed")
+	}
 	var ce *websocket.CloseError
 	if errors.As(p.end, &ce) {
 		return bus.CloseCode(ce.Code)

@@ -60,7 +60,7 @@ func newLink(w *Worker, m register.Member) *link {
 	return &link{
 		w: w, member: m, every: wait / progressShare,
 		warn: &rate.Sometimes{First: 1, Interval: warnInterval},
-		log: w.log.With("gateway", m.Name, "address", m.Address),
+		log:  w.log.With("gateway", m.Name, "address", m.Address),
 	}
 }
 
