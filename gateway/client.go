@@ -142,7 +142,7 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 	e := c.lane.head
 	if e == nil || e.seq != seq {
 		c.mu.Unlock()
-		c.gw.count.lateReply.Add(1)
+		c.gw.late(m)
 		return
 	}
 	if bus.IsNoResponders(m) {

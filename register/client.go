@@ -13,8 +13,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
-// quietFor is how long the registers may be out of reach before that is worth
-// a warning, and how often it is repeated.
+// quietFor is how often it is said that no register can be reached.
 const quietFor = 10 * time.Second
 
 // ClientConfig says who a member is and what it wants to know.
@@ -41,6 +40,10 @@ type Client struct {
 	up   chan bool // from Status; buffered, holds the latest
 	// why the connection is down, as Status said last
 	cause atomic.Pointer[error]
+
+	// owned by Run
+	failing time.Time // since when no register answers; zero if one does
+	warned  time.Time // when that was last said
 
 	mu       sync.Mutex
 	table    *Table
@@ -119,12 +122,10 @@ func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 			_ = sub.Drain(end) // a closed connection has ended it as well
 		}()
 	}
-	beat := time.NewTimer(0)
+	beat := time.NewTimer(c.beat(ctx))
 	defer beat.Stop()
 	expire := time.NewTicker(expireInterval)
 	defer expire.Stop()
-	started := time.Now()
-	var warned time.Time
 	for {
 		select {
 		case <-ctx.Done():
@@ -132,31 +133,41 @@ func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 		case up := <-c.up:
 			if up {
 				c.cause.Store(nil)
-				beat.Reset(0) // the registers may have forgotten us
+				beat.Reset(c.beat(ctx)) // the registers may have forgotten us
 			} else {
 				c.freeze()
 			}
 		case <-beat.C:
-			ok := c.announce(ctx)
-			now := time.Now()
-			if ok {
-				beat.Reset(Heartbeat)
-				continue
-			}
-			c.freeze()
-			beat.Reset(Heartbeat / 4)
-			if now.Sub(started) >= time.Second && now.Sub(warned) >= quietFor && ctx.Err() == nil {
-				warned = now
-				attrs := []any{"registers", strings.Join(c.cfg.Registers, ", ")}
-				if cause := c.cause.Load(); cause != nil {
-					attrs = append(attrs, "err", *cause)
-				}
-				c.log.Warn("no register can be reached; trying on", attrs...)
-			}
+			beat.Reset(c.beat(ctx))
 		case now := <-expire.C:
 			c.expire(now)
 		}
 	}
+}
+
+// beat announces the member and returns when to do so again. That no register
+// is there is worth a word when it lasts.
+func (c *Client) beat(ctx context.Context) time.Duration {
+	start := time.Now()
+	if c.announce(ctx) {
+		c.failing = time.Time{}
+		return Heartbeat
+	}
+	c.freeze()
+	if c.failing.IsZero() {
+		c.failing, c.warned = start, time.Time{}
+	}
+	now := time.Now()
+	if now.Sub(c.failing) < Heartbeat || now.Sub(c.warned) < quietFor || ctx.Err() != nil {
+		return Heartbeat / 4
+	}
+	c.warned = now
+	attrs := []any{"registers", strings.Join(c.cfg.Registers, ", ")}
+	if cause := c.cause.Load(); cause != nil {
+		attrs = append(attrs, "err", *cause)
+	}
+	c.log.Warn("no register can be reached; trying on", attrs...)
+	return Heartbeat / 4
 }
 
 // announce tells the registers about this member, and whether one confirmed.

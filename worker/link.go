@@ -37,9 +37,11 @@ type link struct {
 
 	conn bus.Conn         // set by open
 	sub  bus.Subscription // set by open
+	jobs sync.WaitGroup   // events in work
 
 	mu   sync.Mutex
 	up   bool
+	down bool                // it was down once: whoever is there now may be another life
 	gone bool                // the registers do not know the gateway any more
 	work deadline.List[*job] // in progress, by when the gateway is told so
 }
@@ -87,6 +89,7 @@ func (l *link) status(up bool, cause error) {
 	l.mu.Lock()
 	was := l.up
 	l.up = up
+	l.down = l.down || !up
 	gone := l.gone
 	l.mu.Unlock()
 	switch {
@@ -110,6 +113,14 @@ func (l *link) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gone && !l.up
+}
+
+// mayBeElsewhere tells whether the link leads, or may come to lead, to another
+// life of the gateway: it is not up, or was not at some time.
+func (l *link) mayBeElsewhere() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.up || l.down
 }
 
 func (l *link) setGone(gone bool) {
@@ -143,7 +154,9 @@ func (l *link) receive(m *bus.Msg) {
 	l.mu.Lock()
 	l.work.Push(&j.node, time.Now().Add(l.every))
 	l.mu.Unlock()
+	l.jobs.Add(1)
 	l.w.jobs.Go(func() {
+		defer l.jobs.Done()
 		defer func() { <-l.w.slots }()
 		r := l.w.handle(j)
 		l.mu.Lock()
@@ -208,6 +221,25 @@ func (l *link) leave(ctx context.Context) {
 	if err := l.sub.Drain(ctx); err != nil {
 		l.log.Warn("the link did not drain; events it held will be given out again", "err", err)
 	}
+}
+
+// retire ends a link that another one has taken the place of: what it got is
+// still answered, unless ctx ends before.
+func (l *link) retire(ctx context.Context) {
+	l.log.Info("gateway has restarted; old link closed")
+	if l.isUp() {
+		l.leave(ctx)
+		answered := make(chan struct{})
+		go func() { // joined by answered, or by the worker's end
+			l.jobs.Wait()
+			close(answered)
+		}()
+		select {
+		case <-answered:
+		case <-ctx.Done():
+		}
+	}
+	l.close(ctx)
 }
 
 // close ends the link after what was answered is sent.

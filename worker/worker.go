@@ -270,8 +270,16 @@ func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.Wa
 	}
 	tasks.Go(func() { l.progress(ctx) })
 	w.mu.Lock()
+	defer w.mu.Unlock()
+	for k, old := range w.links {
+		// A link to a former life may have come back, without the registers, to
+		// this one: it must not stand in the queue group a second time.
+		if k.name == l.gateway() && old.member.Address == m.Address && old.mayBeElsewhere() {
+			delete(w.links, k)
+			tasks.Go(func() { old.retire(ctx) })
+		}
+	}
 	w.links[l.key()] = l
-	w.mu.Unlock()
 }
 
 // dialGateway connects to the bus of a gateway, and to no other.

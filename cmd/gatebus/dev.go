@@ -33,7 +33,7 @@ Try it:
   3. Say something to every client, from the shell:
        nats pub -s nats://{{.Register}} gw.all.push.all '{"type":"say","name":"shell","text":"hello"}'
 
-  4. Be a worker. This one takes a share of the frames and echoes them:
+  4. Be a worker. This one shares the frames with the chat worker, and echoes its part:
        nats reply -s nats://{{.Bus}} --queue default 'gw.*.in.default.*' --echo
 
 Ctrl-C stops it.

@@ -23,11 +23,8 @@ const (
 func main() { os.Exit(run(os.Args[1:])) }
 
 func run(args []string) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal()
 	defer stop()
-	// The first signal drains; then signals do what they do by default, so
-	// that the second one ends the process at once.
-	context.AfterFunc(ctx, stop)
 
 	cmd := newRoot()
 	cmd.SetArgs(args)
@@ -44,6 +41,25 @@ func run(args []string) int {
 		return exitFailed
 	}
 	return exitUsage // everything that is found before something is run
+}
+
+// untilSignal is a context that the first SIGINT or SIGTERM ends, for what runs
+// to drain. By the time it ends, signals do what they do by default again, so
+// that the second one ends the process at once: with signal.NotifyContext that
+// would be so only a moment later, and a second signal in between be lost.
+func untilSignal() (_ context.Context, stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		defer cancel()
+		defer signal.Stop(signals)
+		select {
+		case <-signals:
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
 }
 
 // failedError is an error of something that ran, not of how it was called.

@@ -50,7 +50,9 @@ func knows(t *testing.T, admin string, names ...string) {
 	deadline := time.After(patience)
 	for {
 		_, body := get(t, "http://"+admin+"/stats")
-		var stats struct{ Register struct{ Members []struct{ Name string } } }
+		var stats struct {
+			Register struct{ Members []struct{ Name string } }
+		}
 		if err := json.Unmarshal([]byte(body), &stats); err != nil {
 			t.Fatalf("%s: %v", body, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,6 +39,9 @@ func build() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	if err := touchSources(root); err != nil {
+		return "", err
+	}
 	dir, err := os.MkdirTemp("", "gatebus-testbed-")
 	if err != nil {
 		return "", fmt.Errorf("testbed: %w", err)
@@ -57,6 +61,32 @@ func build() (string, error) {
 		return "", errors.Join(fmt.Errorf("testbed: go build ./cmd/gatebus: %w\n%s", err, out), removeBinary())
 	}
 	return path, nil
+}
+
+// touchSources looks at every file that the binary may be made of. The go
+// command caches the result of a test by the files that the test itself looks
+// at: without this, it would not run again when only gatebus has changed.
+func touchSources(root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // somebody is at work here
+		}
+		if err != nil {
+			return err
+		}
+		name := d.Name()
+		if d.IsDir() {
+			if path != root && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "testdata") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		_, _ = os.Stat(path) // that it was asked for is all
+		return nil
+	})
 }
 
 // ModuleRoot is the directory of the go.mod that the working directory belongs

@@ -137,7 +137,7 @@ func (p *Process) report() {
 		p.tb.Errorf("%s is broken:\n%s", p.Name, broken)
 	}
 	if p.tb.Failed() {
-		p.tb.Logf("=== %s (process %d, %v): %s\n%s", p.Name, p.Pid(), p.exit, strings.Join(p.Spec.Args, " "), p.stderr.tail(200))
+		p.tb.Logf("=== %s (process %d, %v): %s\n%s", p.Name, p.Pid(), p.exit, strings.Join(p.Spec.Args, " "), p.stderr.tail(60))
 	}
 }
 

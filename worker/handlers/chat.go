@@ -13,8 +13,6 @@ import (
 )
 
 const (
-	// chatRoom is the client group of the chat.
-	chatRoom = "chat"
 	// maxChatName is the longest name in the chat, in characters.
 	maxChatName = 32
 	// maxChatText is the longest text in the chat, in bytes.
@@ -46,9 +44,11 @@ func chat(_ context.Context, ev *worker.Event) error {
 	if ev.Kind == worker.Open {
 		return chatJoin(ev)
 	}
-	var s session
-	if err := json.Unmarshal(ev.Session, &s); err != nil {
-		return fmt.Errorf("chat: session of %s: %w", ev.Client.ID(), err)
+	s := session{Name: guest(ev)} // of a client that another worker let in
+	if len(ev.Session) > 0 {
+		if err := json.Unmarshal(ev.Session, &s); err != nil {
+			return fmt.Errorf("chat: session of %s: %w", ev.Client.ID(), err)
+		}
 	}
 	switch ev.Kind {
 	case worker.Text:
@@ -75,26 +75,32 @@ func chatJoin(ev *worker.Event) error {
 	}
 	name := chatName(query.Get("name"))
 	if name == "" {
-		name = "guest-" + string(ev.Client.ID()[strings.LastIndexByte(string(ev.Client.ID()), '-')+1:])
+		name = guest(ev)
 	}
 	data, err := json.Marshal(session{name})
 	if err != nil {
 		return fmt.Errorf("chat: session: %w", err)
 	}
-	if err := ev.Accept(worker.Admission{Groups: []string{chatRoom}, Session: data}); err != nil {
+	if err := ev.Accept(worker.Admission{Session: data}); err != nil {
 		return err
 	}
 	return tell(ev, Line{Type: "join", Name: name})
 }
 
-// tell says a line to everybody in the room.
+// guest is the name of a client that has given none.
+func guest(ev *worker.Event) string {
+	id := string(ev.Client.ID())
+	return "guest-" + id[strings.LastIndexByte(id, '-')+1:]
+}
+
+// tell says a line to everybody: the room is all clients.
 func tell(ev *worker.Event, l Line) error {
 	l.Client = ev.Client.ID()
 	data, err := json.Marshal(l)
 	if err != nil {
 		return fmt.Errorf("chat: line: %w", err)
 	}
-	return ev.Cluster.SendGroup(chatRoom, worker.Text, data)
+	return ev.Cluster.SendAll(worker.Text, data)
 }
 
 // chatName makes a name presentable: one line, no padding, not too long.

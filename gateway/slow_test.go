@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+func TestSlowClient(t *testing.T) {
+	inBubble(t, func(c *Config) { c.SendFrames = 10 }, func(t *testing.T, f *fixture) {
+		var rec recorder
+		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
+		slow, _, err := f.tryDial("/", nil) // never reads
+		if err != nil {
+			t.Fatal(err)
+		}
+		neighbour := f.dial("/")
+		var want []string
+		for i := range 30 {
+			want = append(want, fmt.Sprint(i))
+			f.push(bus.ToAll, "", fmt.Sprint(i))
+			synctest.Wait()
+		}
+		equal(t, "the neighbour gets all", neighbour.got(), strings.Join(want, " "))
+		equal(t, "counted", f.gw.Stats().ClosedSlow, 1)
+		equal(t, "events", rec.took(), "open open close:4000")
+		time.Sleep(f.gw.cfg.CloseTimeout + time.Millisecond)
+		synctest.Wait()
+		// The write under way had its last chance; the rest was dropped with it.
+		if _, _, err := slow.conn.ReadMessage(); err == nil {
+			t.Fatal("still connected")
+		}
+		equal(t, "clients left", f.gw.Stats().Clients, 1)
+	})
+}
+
+// A client that reads nothing while little is sent is found out by the write
+// timeout; one that starts to read in time loses nothing.
+func TestWriteTimeout(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		f.worker(echo)
+		stuck, _, err := f.tryDial("/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		late, _, err := f.tryDial("/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "pushed", f.push(bus.ToAll, "", "a").Clients, 2)
+		time.Sleep(f.gw.cfg.WriteTimeout - time.Millisecond)
+		go late.read()
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		equal(t, "in time", late.got(), "a")
+		if _, _, err := stuck.conn.ReadMessage(); err == nil {
+			t.Fatal("still connected")
+		}
+		equal(t, "counted", f.gw.Stats().ClosedSlow, 1)
+		equal(t, "clients left", f.gw.Stats().Clients, 1)
+	})
+}
+
+func TestSilence(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		var rec recorder
+		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
+		alive := f.dial("/") // gorilla answers pings
+		talks := f.dial("/")
+		talks.conn.SetPingHandler(func(string) error { return nil })
+		mute := f.dial("/")
+		pings := 0
+		mute.conn.SetPingHandler(func(string) error { pings++; return nil })
+		start := time.Now()
+		go func() {
+			for range 60 {
+				time.Sleep(f.gw.cfg.PingInterval / 2)
+				talks.send("x")
+			}
+		}()
+		equal(t, "code", mute.closed(), bus.CloseSilent)
+		least := f.gw.cfg.PingInterval + f.gw.cfg.PongTimeout
+		if d := time.Since(start); d < least || d > least+f.gw.cfg.PongTimeout {
+			t.Fatalf("closed after %v", d)
+		}
+		equal(t, "pinged once", pings, 1)
+		time.Sleep(10 * least)
+		synctest.Wait()
+		equal(t, "who pongs stays", alive.open(), true)
+		equal(t, "who talks stays", talks.open(), true)
+		equal(t, "counted", f.gw.Stats().ClosedSilent, 1)
+		time.Sleep(f.gw.cfg.PingInterval * 30)
+	})
+}
