@@ -96,7 +96,18 @@ func TestLimits(t *testing.T) {
 	if o.MaxPending != 8<<20 || o.WriteDeadline != 2*time.Second || o.MaxPayload != embedded.DefaultMaxPayload {
 		t.Errorf("pending %d, write deadline %v, payload %d", o.MaxPending, o.WriteDeadline, o.MaxPayload)
 	}
-	if o.PingInterval != 5*time.Second || o.MaxPingsOut != 2 {
+	if o.PingInterval != time.Second || o.MaxPingsOut != 2 {
 		t.Errorf("ping every %v, %d unanswered", o.PingInterval, o.MaxPingsOut)
+	}
+	cfg := bus()
+	cfg.Cluster = &embedded.Cluster{Name: "c", Listen: loopback}
+	if s, err = embedded.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	if o, err = s.Options(); err != nil {
+		t.Fatal(err)
+	}
+	if o.PingInterval != 5*time.Second || o.MaxPingsOut != 2 {
+		t.Errorf("a register pings every %v, %d unanswered", o.PingInterval, o.MaxPingsOut)
 	}
 }

@@ -13,7 +13,8 @@
 // its publisher's connection, at most once. A publisher is never made to wait
 // for a slow subscriber: a subscriber that has 8 MB waiting, or takes nothing
 // for 2 s, is disconnected, and what waited for it is lost. A connection whose
-// peer is silent for about 15 s (5 s pings, two unanswered) is closed.
+// peer is silent is closed: after about 3 s on a bus (1 s pings, two unanswered),
+// about 15 s on a register (5 s pings).
 //
 // Within a cluster a message takes at most one hop: every register is linked to
 // every other. A register that joins learns the interest of the others within

@@ -69,7 +69,8 @@ type ClientEvent struct {
 // process included. Not reported are clients that were refused, clients of
 // other members of the cluster, and those which Stop disconnects. An event
 // comes about a millisecond after the fact. For a peer whose host died or was
-// cut off the fact is that pings go unanswered, after about 15 s.
+// cut off the fact is that pings go unanswered, after about 3 s on a bus and
+// 15 s on a register.
 //
 // fn is called by one goroutine, with the events in the order in which the
 // server saw them. It may block: 8192 events wait for it. Beyond that events

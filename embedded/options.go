@@ -11,9 +11,13 @@ import (
 )
 
 const (
-	pingInterval  = 5 * time.Second
-	maxPingsOut   = 2
-	writeDeadline = 2 * time.Second
+	pingInterval = 5 * time.Second
+	// On a bus, a worker that is frozen or cut off must be off the queue group
+	// before one event can come to it max_deliver times: by default that is
+	// 5 × 2 s, and two pings that go unanswered take 3 s.
+	busPingInterval = time.Second
+	maxPingsOut     = 2
+	writeDeadline   = 2 * time.Second
 
 	// closedClients is how many past connections NATS remembers for a
 	// monitoring port that is not there. Its default is 10,000.
@@ -61,6 +65,7 @@ func (s *Server) options() (*server.Options, error) {
 	if s.cfg.Cluster == nil {
 		// A client of a bus must not learn of other servers.
 		o.Cluster.NoAdvertise = true
+		o.PingInterval = busPingInterval
 		return o, nil
 	}
 	return o, s.setCluster(o)

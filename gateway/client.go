@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,9 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/deadline"
 )
+
+// badReplyReason is what a client is told whose worker breaks the protocol.
+const badReplyReason = "the reply of the worker was not valid"
 
 // Pauses before an event that was handed back goes out again: the first is
 // about busyPause, each further one twice as long up to busyPauseMax, all of
@@ -34,8 +38,8 @@ type client struct {
 
 	// opened gets how the open event ended, once.
 	opened chan openResult
-	// heard is when the peer last sent something, in nanoseconds since 1970;
-	// pinged is when it was last asked to.
+	// heard is when the peer last sent something, pinged when it was last asked
+	// to; both since the gateway's start, by its monotonic clock. Zero is never.
 	heard, pinged atomic.Int64
 
 	// guarded by the index's mutex
@@ -89,6 +93,14 @@ func (c *client) submit(kind bus.Kind, data []byte) (room <-chan struct{}) {
 	return c.addLocked(kind, data)
 }
 
+// start gives out the open event, which the lane has already.
+func (c *client) start() {
+	c.mu.Lock()
+	c.gw.count.eventsIn.Add(1)
+	c.advanceLocked()
+	c.unlockAndTidy()
+}
+
 func (c *client) addLocked(kind bus.Kind, data []byte) (room <-chan struct{}) {
 	c.gw.count.eventsIn.Add(1)
 	c.lane.add(&event{kind: kind, data: data})
@@ -112,7 +124,7 @@ func (c *client) advanceLocked() {
 		c.room = nil
 	}
 	if f := c.finishing; f != nil && !c.ending && c.lane.empty() {
-		c.shutLocked(*f)
+		c.closeNowLocked(*f)
 	}
 }
 
@@ -158,9 +170,9 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 	}
 	if err != nil {
 		c.badReply(m.Subject, err)
-		r = bus.Reply{Status: bus.Closed, Code: int(bus.CloseHandlerFailed), Reason: "the reply of the worker was not valid"}
+		r = bus.Reply{Status: bus.Closed, Code: int(bus.CloseHandlerFailed), Reason: badReplyReason}
 		if e.kind == bus.Open {
-			r = bus.Reply{Status: bus.Rejected, Code: 502, Reason: r.Reason}
+			r = bus.Reply{Status: bus.Rejected, Code: http.StatusBadGateway, Reason: r.Reason}
 		}
 	}
 	switch r.Status {
@@ -181,19 +193,13 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 	c.lane.state = laneIdle
 	switch e.kind {
 	case bus.Open:
-		// The head stays until the client is bound, so nothing overtakes this.
-		c.mu.Unlock()
-		c.openAnswered(r, m.Subject)
-		c.mu.Lock()
-		if !c.accepted {
-			c.lane.clear() // a close event that no worker needs
-		}
+		c.openAnsweredLocked(r, m.Subject)
 	case bus.Text, bus.Binary:
 		if r.Kind != 0 {
 			c.pushLocked(frame{kind: r.Kind, data: r.Data})
 		}
 		if r.Status == bus.Closed {
-			c.shutLocked(closing{bus.CloseCode(r.Code), bus.TrimReason(r.Reason)})
+			c.closeNowLocked(closing{bus.CloseCode(r.Code), bus.TrimReason(r.Reason)})
 		}
 	}
 	c.lane.pop()
@@ -207,7 +213,7 @@ func (c *client) unlockAndTidy() {
 	gone := c.goneLocked()
 	c.mu.Unlock()
 	if gone {
-		c.gw.forget(c)
+		c.gw.index.remove(c)
 	}
 }
 
@@ -229,16 +235,16 @@ func (c *client) badReply(subject string, err error) {
 	})
 }
 
-// openAnswered carries out the reply to the open event. The client is bound
-// before its next message from the bus is looked at, so a push to its uid or
-// group that follows the reply finds it.
-func (c *client) openAnswered(r bus.Reply, subject string) {
+// openAnsweredLocked carries out the reply to the open event. The client is
+// bound before its next message from the bus is looked at, so a push to its uid
+// or group that follows the reply finds it.
+func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 	switch r.Status {
 	case bus.Rejected:
-		c.resolveOpen(openResult{status: r.Code, reason: r.Reason})
+		c.refuseLocked(openResult{status: r.Code, reason: r.Reason})
 		return
 	case bus.Closed: // a plain worker that closes what it does not want
-		c.resolveOpen(openResult{status: 403, reason: r.Reason})
+		c.refuseLocked(openResult{status: http.StatusForbidden, reason: r.Reason})
 		return
 	}
 	open, err := bus.ParseOpenReply(r.Data)
@@ -248,15 +254,17 @@ func (c *client) openAnswered(r bus.Reply, subject string) {
 	}
 	if err != nil {
 		c.badReply(subject, err)
-		c.resolveOpen(openResult{status: 502, reason: "the reply of the worker was not valid"})
+		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason})
 		return
 	}
-	c.mu.Lock()
 	c.header = header
 	c.accepted = true
+	// The index is locked before a client. The head stays meanwhile, so nothing
+	// overtakes this.
 	c.mu.Unlock()
 	c.gw.index.bind(c, open.UID, open.Groups)
-	c.resolveOpen(openResult{subprotocol: open.Subprotocol})
+	c.mu.Lock()
+	c.resolveLocked(openResult{subprotocol: open.Subprotocol})
 }
 
 // openHeader checks what a worker gave a client at open and makes the headers
@@ -278,14 +286,17 @@ func openHeader(r bus.OpenReply) (bus.Header, error) {
 	return header, nil
 }
 
-// resolveOpen tells the handshake how the open event ended; only the first
+// refuseLocked ends a client that no worker has accepted: the handshake is told,
+// a worker need not be.
+func (c *client) refuseLocked(r openResult) {
+	c.ending = true
+	c.lane.clear() // at most a close event
+	c.resolveLocked(r)
+}
+
+// resolveLocked tells the handshake how the open event ended; only the first
 // call counts.
-func (c *client) resolveOpen(r openResult) {
-	if r.status != 0 {
-		c.mu.Lock()
-		c.ending = true
-		c.mu.Unlock()
-	}
+func (c *client) resolveLocked(r openResult) {
 	select {
 	case c.opened <- r:
 	default:
@@ -295,11 +306,12 @@ func (c *client) resolveOpen(r openResult) {
 // bouncedLocked keeps the head until a worker appears: there is none.
 func (c *client) bouncedLocked(e *event) {
 	e.delivery-- // nobody got it
-	if e.kind == bus.Open && c.ending && e.delivery == 0 {
-		// The client left before any worker heard of it: nobody needs to know.
+	if e.kind == bus.Open && e.delivery == 0 && (c.ending || c.finishing != nil) {
+		// The client left, or the gateway stops, before any worker heard of it:
+		// nobody needs to know.
 		c.gw.dispatch.forget(c)
 		c.lane.pop()
-		c.lane.clear()
+		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there"})
 		return
 	}
 	if e.heldUntil.IsZero() {
@@ -315,7 +327,7 @@ func (c *client) pauseLocked(e *event) {
 	pause := min(busyPause<<min(e.busy, 10), busyPauseMax)
 	e.busy++
 	c.lane.state = lanePaused
-	c.gw.dispatch.forget(c)
+	c.gw.dispatch.answered(c)
 	time.AfterFunc(pause/2+rand.N(pause/2), c.retry)
 }
 
@@ -339,6 +351,7 @@ func (c *client) unanswered(now time.Time) {
 	}
 	if e.delivery < c.gw.cfg.MaxDeliver {
 		c.gw.count.redelivered.Add(1)
+		e.heldUntil = time.Time{} // a worker was there
 		c.sendLocked(e)
 		c.unlockAndTidy()
 		return
@@ -355,8 +368,8 @@ func (c *client) unanswered(now time.Time) {
 func (c *client) holdOver() {
 	c.mu.Lock()
 	e := c.lane.head
-	if e == nil || c.lane.state != laneHeld {
-		c.mu.Unlock()
+	if e == nil || c.lane.state != laneHeld || time.Now().Before(e.heldUntil) {
+		c.mu.Unlock() // it was answered meanwhile, and the next one waits since
 		return
 	}
 	c.gw.count.droppedHold.Add(1)
@@ -372,27 +385,27 @@ func (c *client) giveUpLocked(e *event, end closing) {
 	c.gw.dispatch.forget(c)
 	c.lane.pop()
 	if e.kind == bus.Open {
-		c.lane.clear() // at most a close event: of a client no worker accepted
-		c.mu.Unlock()
-		c.resolveOpen(openResult{status: 503, reason: end.reason})
-		c.mu.Lock()
+		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
 	} else {
-		c.shutLocked(end)
+		if c.ending { // the peer has left: the rest goes too, its close event is still owed
+			c.gw.count.droppedClosing.Add(int64(c.lane.keepLast()))
+		}
+		c.closeNowLocked(end)
 	}
 	c.advanceLocked()
 	c.unlockAndTidy()
 }
 
-// shut closes the client from this side.
-func (c *client) shut(end closing) {
+// closeNow closes the client from this side.
+func (c *client) closeNow(end closing) {
 	c.mu.Lock()
-	c.shutLocked(end)
+	c.closeNowLocked(end)
 	c.unlockAndTidy()
 }
 
-// shutLocked begins the end from this side: events that wait are dropped, the
+// closeNowLocked begins the end from this side: events that wait are dropped, the
 // close event is next, and the close frame follows the frames already queued.
-func (c *client) shutLocked(end closing) {
+func (c *client) closeNowLocked(end closing) {
 	if c.ending {
 		return
 	}
@@ -401,14 +414,29 @@ func (c *client) shutLocked(end closing) {
 	c.out.last = &end
 	c.writeLocked()
 	if c.ws != nil {
-		c.ws.hurry(c.gw.cfg.CloseTimeout) // a write that is under way
+		time.AfterFunc(c.gw.cfg.CloseTimeout, c.closeSentOrAbort)
 	}
 }
 
-// ended is called when the peer has closed or broken off: what it sent before
-// is still handled, then the close event.
-func (c *client) ended(end closing) {
+// closeSentOrAbort ends a connection to which the close frame, and the frames
+// before it, could not be written in close_timeout.
+func (c *client) closeSentOrAbort() {
 	c.mu.Lock()
+	sent, ws := c.out.closeSent, c.ws
+	c.mu.Unlock()
+	if !sent {
+		ws.abort()
+	}
+}
+
+// peerLeft is called when the peer has closed or broken off: what it sent before
+// is still handled, then the close event.
+func (c *client) peerLeft(end closing) {
+	c.mu.Lock()
+	if e := c.lane.head; !c.ending && e != nil && e.kind == bus.Open && e.delivery == 0 && c.lane.state == laneHeld {
+		c.giveUpLocked(e, end) // no worker has heard of it
+		return
+	}
 	if !c.ending {
 		c.endLocked(end)
 	}
@@ -428,8 +456,8 @@ func (c *client) endLocked(end closing) {
 	c.log.Debug("client ends", "client", c.id, "code", int(end.code), "reason", end.reason)
 }
 
-// finish closes the client once what it has sent so far is answered.
-func (c *client) finish(end closing) {
+// closeAnswered closes the client once what it has sent so far is answered.
+func (c *client) closeAnswered(end closing) {
 	c.mu.Lock()
 	if c.finishing != nil || c.ending {
 		c.mu.Unlock()

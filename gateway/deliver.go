@@ -3,7 +3,6 @@ package gateway
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/gatebus/gatebus/bus"
@@ -49,15 +48,19 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 		return 0, err
 	}
 	f := frame{kind: p.Kind, data: p.Data}
-	if p.Target.Scope != bus.ToClient {
-		if err := prepare(&f); err != nil {
-			return 0, fmt.Errorf("gateway: prepare frame: %w", err)
-		}
+	except := make(map[bus.ClientID]struct{}, len(p.Except))
+	for _, id := range p.Except {
+		except[id] = struct{}{}
 	}
 	var gone []*client
 	g.index.each(p.Target, func(c *client) {
-		if slices.Contains(p.Except, c.id) {
+		if _, ok := except[c.id]; ok || err != nil {
 			return
+		}
+		if f.prepared == nil && p.Target.Scope != bus.ToClient {
+			if err = prepare(&f); err != nil { // of the first client; there may be none
+				return
+			}
 		}
 		c.mu.Lock()
 		// A client that no worker has accepted yet is reached only by its id.
@@ -70,7 +73,10 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 		c.mu.Unlock()
 	})
 	for _, c := range gone {
-		g.forget(c)
+		g.index.remove(c)
+	}
+	if err != nil {
+		return clients, fmt.Errorf("gateway: prepare frame: %w", err)
 	}
 	return clients, nil
 }
@@ -88,10 +94,10 @@ func (g *Gateway) command(m *bus.Msg) (clients int, err error) {
 			return 0, err
 		}
 		c := g.index.get(r.Client)
-		if c == nil || c.over() {
+		if c == nil || c.isEnding() {
 			return 0, nil
 		}
-		c.shut(closing{r.Code, bus.TrimReason(r.Reason)})
+		c.closeNow(closing{r.Code, bus.TrimReason(r.Reason)})
 		return 1, nil
 	}
 	return 0, fmt.Errorf("gateway: unknown operation %q", op)

@@ -297,6 +297,7 @@ func TestHoldAtOpen(t *testing.T) {
 		if d := time.Since(start); d < f.gw.cfg.Hold || d > f.gw.cfg.Hold+2*probeInterval {
 			t.Fatalf("refused after %v", d)
 		}
+		synctest.Wait()
 		equal(t, "Retry-After", resp.Header.Get("Retry-After"), "5")
 		equal(t, "counted", f.gw.Stats().DroppedHold, 1)
 		equal(t, "clients left", f.gw.Stats().Clients, 0)

@@ -67,6 +67,9 @@ func (d *dispatcher) await(c *client) time.Time {
 func (d *dispatcher) forget(c *client) {
 	d.mu.Lock()
 	c.node.Remove()
+	if g := d.held[c.group]; g != nil && g.probe == c {
+		g.probe = nil // the trial came back, or nobody waits for it
+	}
 	d.mu.Unlock()
 }
 

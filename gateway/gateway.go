@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 
 	"github.com/gatebus/gatebus/bus"
@@ -41,7 +39,8 @@ type Gateway struct {
 	index    *index
 	dispatch *dispatcher
 	upgrader *websocket.Upgrader
-	outs     string // prefix of the reply subjects
+	outs     string    // prefix of the reply subjects
+	start    time.Time // what clients' signs of life are counted from
 	// subjects of the events, by worker group and kind: few and literal,
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
@@ -77,6 +76,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, logger *slog.Logger) (*Gate
 		dispatch: newDispatcher(conn, cfg.AckWait),
 		upgrader: newUpgrader(),
 		subjects: map[string]map[bus.Kind]string{},
+		start:    time.Now(),
 	}
 	g.outs = strings.TrimSuffix(bus.ReplySubjects(g.name), "*.*")
 	for _, group := range []string{cfg.Group} {
@@ -122,8 +122,9 @@ func (g *Gateway) Addr() net.Addr {
 
 // Run serves clients until ctx ends, then closes them orderly: spread over
 // drain, each with 1012 after the frames taken from it are answered. It
-// returns when all is down, at the latest some drain + close_timeout +
-// ack_wait after ctx ended. A gateway runs once.
+// returns when all is down, which takes drain + ack_wait + 3 × close_timeout at
+// most: the last clients have that long to be answered, to be written to, and
+// to answer the close. A gateway runs once.
 func (g *Gateway) Run(ctx context.Context) error {
 	if g.Addr() == nil {
 		if err := g.Listen(ctx); err != nil {
@@ -137,24 +138,22 @@ func (g *Gateway) Run(ctx context.Context) error {
 	// What serves clients outlives ctx until the last one is gone.
 	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	group, serve := errgroup.WithContext(serve)
+	var tasks sync.WaitGroup
 	server := g.newServer(serve)
-	group.Go(func() error {
-		if err := server.Serve(g.listener); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("gateway: serve clients: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error { g.dispatch.run(serve); return nil })
-	group.Go(func() error { g.keepAlive(serve); return nil })
+	served := make(chan error, 1)
+	tasks.Go(func() { served <- server.Serve(g.listener) })
+	tasks.Go(func() { g.dispatch.run(serve) })
+	tasks.Go(func() { g.keepAlive(serve) })
 
+	var err error
 	select {
 	case <-ctx.Done():
-	case <-serve.Done(): // the listener broke
+	case err = <-served: // the listener broke; clients can be told all the same
+		err = fmt.Errorf("gateway: serve clients: %w", err)
 	}
 	g.drain(server)
 	stop()
-	err := group.Wait()
+	tasks.Wait()
 	g.readers.Wait()
 	g.writers.Wait()
 	return err
@@ -197,9 +196,6 @@ func (g *Gateway) newClient() *client {
 	return c
 }
 
-// forget takes a client off the index: all is said about it.
-func (g *Gateway) forget(c *client) { g.index.remove(c) }
-
 // keepAlive pings clients that are silent and closes those that stay silent.
 // One goroutine looks after all of them.
 func (g *Gateway) keepAlive(ctx context.Context) {
@@ -209,7 +205,8 @@ func (g *Gateway) keepAlive(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-tick.C:
+			now := time.Since(g.start)
 			for _, c := range g.index.all() {
 				g.checkAlive(c, now)
 			}
@@ -217,27 +214,22 @@ func (g *Gateway) keepAlive(ctx context.Context) {
 	}
 }
 
-func (g *Gateway) checkAlive(c *client, now time.Time) {
-	heard := c.heard.Load()
-	if heard == 0 {
-		return // still in its handshake
-	}
-	pinged := c.pinged.Load()
-	if pinged <= heard {
-		if now.Sub(time.Unix(0, heard)) >= g.cfg.PingInterval {
-			c.pinged.Store(now.UnixNano())
+// checkAlive looks after one client; now is since the gateway's start.
+func (g *Gateway) checkAlive(c *client, now time.Duration) {
+	heard, pinged := time.Duration(c.heard.Load()), time.Duration(c.pinged.Load())
+	switch {
+	case heard == 0: // still in its handshake
+	case pinged <= heard:
+		if now-heard >= g.cfg.PingInterval {
+			c.pinged.Store(int64(now))
 			c.ping()
 		}
-		return
+	case now-pinged < g.cfg.PongTimeout:
+	case c.blocked(): // its pong may wait behind frames that are not read
+		c.alive()
+	default:
+		c.silent()
 	}
-	if now.Sub(time.Unix(0, pinged)) < g.cfg.PongTimeout {
-		return
-	}
-	if c.blocked() { // its pong may wait behind frames that are not read
-		c.heard.Store(now.UnixNano())
-		return
-	}
-	c.silent()
 }
 
 // drain stops accepting and closes the clients.
@@ -261,7 +253,7 @@ func (g *Gateway) drain(server *http.Server) {
 		if !sleepUntil(ctx, at) {
 			break
 		}
-		c.finish(restart)
+		c.closeAnswered(restart)
 	}
 	// Unanswered events have until the end of ctx.
 	if !g.waitEmpty(ctx) {
@@ -276,20 +268,13 @@ func (g *Gateway) drain(server *http.Server) {
 
 // abandon ends a client now, whatever is unanswered.
 func (c *client) abandon(end closing) {
-	c.shut(end)
+	c.closeNow(end)
 	c.mu.Lock()
-	ws := c.ws
 	c.gw.dispatch.forget(c)
 	c.lane.pop()
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear()))
-	c.mu.Unlock()
-	c.resolveOpen(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
-	c.mu.Lock()
+	c.resolveLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
 	c.unlockAndTidy()
-	if ws != nil {
-		ws.hurry(c.gw.cfg.CloseTimeout)
-		ws.expect(c.gw.cfg.CloseTimeout)
-	}
 }
 
 // waitEmpty waits until no client and no handshake is left; false if ctx ended

@@ -88,5 +88,16 @@ func (l *lane) clear() int {
 	return n
 }
 
+// keepLast drops what waits behind the head but the last one, and says how much
+// that was.
+func (l *lane) keepLast() int {
+	n := max(len(l.queue)-1, 0)
+	if n > 0 {
+		l.queue = []*event{l.queue[n]}
+		l.bytes = len(l.queue[0].data)
+	}
+	return n
+}
+
 // empty tells whether nothing is left to be answered.
 func (l *lane) empty() bool { return l.head == nil && len(l.queue) == 0 }

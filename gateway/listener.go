@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -48,15 +49,17 @@ func (g *Gateway) newServer(ctx context.Context) *http.Server {
 // runs: net/http's goroutine and buffers are given back.
 func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if !websocket.IsWebSocketUpgrade(r) {
+		g.bound(w)
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusUpgradeRequired)
 		_, _ = fmt.Fprintf(w, hint, r.Host)
 		return
 	}
-	if r.Header.Get("Sec-Websocket-Version") != "13" || r.Header.Get("Sec-Websocket-Key") == "" {
+	if err := checkHandshake(r); err != nil {
 		// No worker is asked about what cannot become a connection.
-		refuse(w, r, http.StatusBadRequest, errors.New("this needs Sec-WebSocket-Version: 13 and a Sec-WebSocket-Key"))
+		g.bound(w)
+		refuse(w, r, http.StatusBadRequest, err)
 		return
 	}
 	g.handshakes.Add(1)
@@ -73,18 +76,20 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil { // cannot be: strings
 		panic(err)
 	}
+	// The open event stands before anybody can find the client and end it.
+	c.lane.add(&event{kind: bus.Open, data: info})
 	g.index.add(c)
-	c.submit(bus.Open, info)
+	c.start()
+	if g.stopping.Load() { // drain may have looked before it was on the index
+		c.closeAnswered(closing{bus.CloseRestart, "the gateway restarts"})
+	}
 
 	var res openResult
 	select {
 	case res = <-c.opened:
 	case <-r.Context().Done():
-		c.ended(closing{code: bus.CloseAbnormal})
+		c.peerLeft(closing{code: bus.CloseAbnormal})
 		return
-	}
-	if res.status == 0 && c.over() {
-		res = openResult{status: http.StatusServiceUnavailable, reason: "the gateway is stopping"}
 	}
 	if res.status != 0 {
 		g.refuse(w, res)
@@ -97,7 +102,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, err := g.upgrader.Upgrade(w, r, header)
 	if err != nil {
 		g.log.Debug("handshake failed", "client", c.id, "remote", r.RemoteAddr, "err", err)
-		c.ended(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
+		c.peerLeft(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
 		return
 	}
 	g.count.accepted.Add(1)
@@ -106,9 +111,34 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.readers.Go(func() { c.read(ws) })
 }
 
+// checkHandshake finds what gorilla would refuse, and what has a body to send
+// first, before a worker is asked.
+func checkHandshake(r *http.Request) error {
+	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+	switch {
+	case r.Method != http.MethodGet || r.ContentLength != 0:
+		return errors.New("a WebSocket handshake is a GET without a body")
+	case r.Header.Get("Sec-Websocket-Version") != "13":
+		return errors.New("a WebSocket handshake needs Sec-WebSocket-Version: 13")
+	case err != nil || len(key) != 16:
+		return errors.New("a WebSocket handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
+	}
+	return nil
+}
+
+// bound limits the time that a request may take which does not become a client:
+// net/http would wait for its body, or for its response to be read, without end.
+func (g *Gateway) bound(w http.ResponseWriter) {
+	rc := http.NewResponseController(w)
+	deadline := time.Now().Add(g.cfg.HandshakeTimeout)
+	_ = rc.SetReadDeadline(deadline)  // cannot fail with net/http's own writer
+	_ = rc.SetWriteDeadline(deadline) // likewise
+}
+
 // refuse answers a handshake that a worker, or the gateway, does not accept.
 func (g *Gateway) refuse(w http.ResponseWriter, res openResult) {
 	g.count.refused.Add(1)
+	g.bound(w)
 	if res.status == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
@@ -126,8 +156,11 @@ func refuse(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 	http.Error(w, reason.Error(), status)
 }
 
-// over tells whether the client's end has begun.
-func (c *client) over() bool {
+// alive notes that the peer has sent something.
+func (c *client) alive() { c.heard.Store(int64(time.Since(c.gw.start)) + 1) } // not 0: never
+
+// isEnding tells whether the client's end has begun.
+func (c *client) isEnding() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.ending
@@ -135,11 +168,11 @@ func (c *client) over() bool {
 
 // connect gives the client its connection; frames that wait are written.
 func (c *client) connect(ws *wsConn) {
-	c.heard.Store(time.Now().UnixNano())
-	alive := func() { c.heard.Store(time.Now().UnixNano()) }
-	ws.conn.SetPongHandler(func(string) error { alive(); return nil })
-	pong := ws.conn.PingHandler()
-	ws.conn.SetPingHandler(func(data string) error { alive(); return pong(data) })
+	c.alive()
+	ws.alive = c.alive
+	ws.conn.SetPongHandler(func(string) error { c.alive(); return nil })
+	// gorilla would answer from the reader, and give up after a second.
+	ws.conn.SetPingHandler(func(data string) error { c.alive(); c.pong(data); return nil })
 	c.mu.Lock()
 	c.ws = ws
 	if len(c.out.frames) > 0 || c.out.last != nil {
@@ -157,20 +190,20 @@ func (c *client) read(ws *wsConn) {
 			c.hangUp(ws, *end)
 			return
 		}
-		c.heard.Store(time.Now().UnixNano())
+		c.alive()
 		if room := c.submit(kind, data); room != nil {
 			<-room
 			// The silence while nothing was read was ours, not the peer's.
-			c.heard.Store(time.Now().UnixNano())
+			c.alive()
 		}
 	}
 }
 
 // hangUp ends the client when nothing more can be read from it.
-func (c *client) hangUp(ws *wsConn, end closing) {
-	switch end.code {
-	case bus.CloseInvalidData, bus.CloseTooBig:
-		c.shut(end)
+func (c *client) hangUp(ws *wsConn, end hangup) {
+	switch end.by {
+	case refused:
+		c.closeNow(end.closing)
 		c.mu.Lock()
 		c.out.readerDone = true
 		sent := c.out.closeSent
@@ -178,11 +211,11 @@ func (c *client) hangUp(ws *wsConn, end closing) {
 		if sent { // else the writer sees to it
 			ws.linger(c.gw.cfg.CloseTimeout)
 		}
-	case bus.CloseProtocolError:
-		c.ended(end)
+	case broken:
+		c.peerLeft(end.closing)
 		ws.linger(c.gw.cfg.CloseTimeout)
 	default:
-		c.ended(end)
+		c.peerLeft(end.closing)
 		ws.abort()
 	}
 }

@@ -23,6 +23,7 @@ type outbox struct {
 	frames  []frame
 	bytes   int
 	ping    bool     // a ping is due
+	pong    *string  // the newest ping of the peer that is to be answered
 	last    *closing // the close frame that follows the frames; then no more
 	writing bool     // a goroutine is at it
 	// closeSent is set when the close frame is out, readerDone when the
@@ -54,7 +55,7 @@ func (c *client) pushLocked(f frame) bool {
 func (c *client) slowLocked() {
 	c.gw.count.closedSlow.Add(1)
 	c.out.frames, c.out.bytes = nil, 0
-	c.shutLocked(closing{bus.CloseSlowClient, "too slow"})
+	c.closeNowLocked(closing{bus.CloseSlowClient, "too slow"})
 }
 
 // ping asks the peer for a sign of life.
@@ -62,6 +63,16 @@ func (c *client) ping() {
 	c.mu.Lock()
 	if !c.ending {
 		c.out.ping = true
+		c.writeLocked()
+	}
+	c.mu.Unlock()
+}
+
+// pong answers a ping of the peer, the newest only (RFC 6455 5.5.3).
+func (c *client) pong(data string) {
+	c.mu.Lock()
+	if !c.ending {
+		c.out.pong = &data
 		c.writeLocked()
 	}
 	c.mu.Unlock()
@@ -92,21 +103,21 @@ func (c *client) write() {
 	for {
 		c.mu.Lock()
 		o := &c.out
-		if len(o.frames) == 0 && !o.ping && o.last == nil {
+		if len(o.frames) == 0 && !o.ping && o.pong == nil && o.last == nil {
 			o.writing = false
 			c.mu.Unlock()
 			return
 		}
-		batch, ping, last := o.frames, o.ping, o.last
+		batch, ping, pong, last := o.frames, o.ping, o.pong, o.last
 		timeout := c.gw.cfg.WriteTimeout
 		if c.ending {
 			timeout = c.gw.cfg.CloseTimeout
 		}
-		o.frames, o.bytes, o.ping, o.last = spare[:0], 0, false, nil
+		o.frames, o.bytes, o.ping, o.pong, o.last = spare[:0], 0, false, nil, nil
 		ws := c.ws
 		c.mu.Unlock()
 
-		err := ws.write(batch, ping, last, timeout)
+		err := ws.write(batch, ping, pong, last, timeout)
 		if last != nil || err != nil {
 			c.written(ws, last, err)
 			return
@@ -147,6 +158,10 @@ func (c *client) written(ws *wsConn, last *closing, err error) {
 
 // silent closes a client that does not answer pings.
 func (c *client) silent() {
-	c.gw.count.closedSilent.Add(1)
-	c.shut(closing{bus.CloseSilent, "no sign of life for " + (c.gw.cfg.PingInterval + c.gw.cfg.PongTimeout).Round(time.Second).String()})
+	c.mu.Lock()
+	if !c.ending {
+		c.gw.count.closedSilent.Add(1)
+		c.closeNowLocked(closing{bus.CloseSilent, "no sign of life for " + (c.gw.cfg.PingInterval + c.gw.cfg.PongTimeout).Round(time.Second).String()})
+	}
+	c.unlockAndTidy()
 }

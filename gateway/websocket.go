@@ -22,10 +22,26 @@ const (
 )
 
 // wsConn is one WebSocket connection. One goroutine reads, one at a time
-// writes; hurry, expect and abort may be called by anybody.
+// writes; expect and abort may be called by anybody.
 type wsConn struct {
 	conn     *websocket.Conn
 	maxFrame int64
+	alive    func() // called when something was read of a frame
+}
+
+// frameReader reads a frame and tells that its peer is alive while it comes: no
+// pong fits into the middle of a large one.
+type frameReader struct {
+	r     io.Reader
+	alive func()
+}
+
+func (f frameReader) Read(p []byte) (int, error) {
+	n, err := f.r.Read(p)
+	if n > 0 {
+		f.alive()
+	}
+	return n, err
 }
 
 // newUpgrader makes the upgrader of a gateway's connections.
@@ -41,43 +57,59 @@ func newUpgrader() *websocket.Upgrader {
 }
 
 // read returns the next frame, or how the connection ended.
-func (w *wsConn) read() (bus.Kind, []byte, *closing) {
+func (w *wsConn) read() (bus.Kind, []byte, *hangup) {
 	t, r, err := w.conn.NextReader()
 	if err != nil {
-		return 0, nil, w.ended(err)
+		return 0, nil, w.classify(err)
 	}
 	// gorilla has a limit too, but sends its close past the frames that wait.
-	data, err := io.ReadAll(io.LimitReader(r, w.maxFrame+1))
+	data, err := io.ReadAll(io.LimitReader(frameReader{r, w.alive}, w.maxFrame+1))
 	if err != nil {
-		return 0, nil, w.ended(err)
+		return 0, nil, w.classify(err)
 	}
 	if int64(len(data)) > w.maxFrame {
-		return 0, nil, &closing{bus.CloseTooBig, "a frame has at most " + strconv.FormatInt(w.maxFrame, 10) + " bytes"}
+		return 0, nil, &hangup{closing{bus.CloseTooBig, "a frame has at most " + strconv.FormatInt(w.maxFrame, 10) + " bytes"}, refused}
 	}
 	if t == websocket.BinaryMessage {
 		return bus.Binary, data, nil
 	}
 	if !utf8.Valid(data) {
-		return 0, nil, &closing{bus.CloseInvalidData, "a text frame must be valid UTF-8"}
+		return 0, nil, &hangup{closing{bus.CloseInvalidData, "a text frame must be valid UTF-8"}, refused}
 	}
 	return bus.Text, data, nil
 }
 
-// ended says what a read error means.
-func (w *wsConn) ended(err error) *closing {
+// hangup is why nothing more can be read: the code alone does not tell who
+// closed, since a peer may send any.
+type hangup struct {
+	closing
+	by hangupBy
+}
+
+type hangupBy uint8
+
+const (
+	left    hangupBy = iota // the peer closed or broke off
+	refused                 // this side does not take a frame
+	broken                  // the peer broke the protocol, and gorilla has said so
+)
+
+// classify says what a read error means.
+func (w *wsConn) classify(err error) *hangup {
 	var ce *websocket.CloseError
 	var ne net.Error
 	switch {
 	case errors.As(err, &ce):
-		return &closing{bus.CloseCode(ce.Code), ce.Text}
+		return &hangup{closing{bus.CloseCode(ce.Code), ce.Text}, left}
 	case errors.As(err, &ne), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return &closing{bus.CloseAbnormal, ""}
+		return &hangup{closing{bus.CloseAbnormal, ""}, left}
 	}
-	return &closing{bus.CloseProtocolError, err.Error()} // gorilla has said so
+	return &hangup{closing{bus.CloseProtocolError, err.Error()}, broken} // gorilla has said so
 }
 
-// write sends frames, a ping, and a close frame at the end, within timeout.
-func (w *wsConn) write(frames []frame, ping bool, last *closing, timeout time.Duration) error {
+// write sends frames, a ping, a pong, and a close frame at the end, within
+// timeout.
+func (w *wsConn) write(frames []frame, ping bool, pong *string, last *closing, timeout time.Duration) error {
 	deadline := time.Now().Add(timeout)
 	if err := w.conn.SetWriteDeadline(deadline); err != nil {
 		return err
@@ -98,6 +130,11 @@ func (w *wsConn) write(frames []frame, ping bool, last *closing, timeout time.Du
 	}
 	if ping {
 		if err := w.conn.WriteControl(websocket.PingMessage, nil, deadline); err != nil {
+			return err
+		}
+	}
+	if pong != nil {
+		if err := w.conn.WriteControl(websocket.PongMessage, []byte(*pong), deadline); err != nil {
 			return err
 		}
 	}
@@ -126,11 +163,6 @@ func prepare(f *frame) error {
 func (w *wsConn) timedOut(err error) bool {
 	var ne net.Error
 	return errors.As(err, &ne) && ne.Timeout()
-}
-
-// hurry shortens the deadline of a write that is under way.
-func (w *wsConn) hurry(d time.Duration) {
-	_ = w.conn.NetConn().SetWriteDeadline(time.Now().Add(d)) // fails only on a closed connection
 }
 
 // expect bounds how long the peer may take for its end of the close.
