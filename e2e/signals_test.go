@@ -1,0 +1,52 @@
+package e2e_test
+
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gatebus/gatebus/internal/testbed"
+)
+
+const sigterm = syscall.SIGTERM
+
+func TestStoppedGatewayTellsItsClients(t *testing.T) {
+	t.Parallel()
+	cluster := testbed.NewCluster(t, 1)
+	r, g, w := cluster.Register(0), cluster.Gateway("g1", "gateway.drain=500ms"), cluster.Worker("w1")
+	must(t, testbed.WaitReady(soon(t), r, g, w))
+
+	const clients = 50
+	load := testbed.StartLoad(t, clients, testbed.Numbered{Window: 4, Closes: []int{1012}}, ws(t, g))
+	must(t, load.WaitAnswered(soon(t), 10*clients))
+	must(t, g.Signal(sigterm))
+	total, err := load.Wait(soon(t))
+	must(t, err)
+	if total.Closes[1012] != clients || total.Connects != clients {
+		t.Errorf("%+v, want all closed with 1012", total)
+	}
+	exits(t, g, 0)
+	// The worker stays, and serves the gateway when it is back.
+	g = g.Again()
+	must(t, testbed.WaitReady(soon(t), g, w))
+	echoes(t, dial(t, ws(t, g)), "hello again")
+}
+
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	g := lone(t, "gateway.drain=1m")
+	plainWorker(t, g, echo)
+	for range 2 { // one is closed at once, the other at half time
+		echoes(t, dial(t, ws(t, g)), "hello")
+	}
+	must(t, g.Signal(sigterm))
+	_, err := g.WaitLog(soon(t), "a second signal ends it at once")
+	must(t, err)
+	start := time.Now()
+	must(t, g.Signal(sigterm))
+	exit, err := g.Wait(soon(t))
+	must(t, err)
+	if took := time.Since(start); took > 5*time.Second || exit.Code == 0 {
+		t.Errorf("%v, %v after the second signal", exit, took)
+	}
+}

@@ -1,0 +1,45 @@
+// A gatebus worker: it answers a text with the same text in capitals, and a
+// binary frame with itself.
+//
+//   node worker.js nats://127.0.0.1:8300     the bus of a gateway
+import { connect, headers } from '@nats-io/transport-node';
+
+const bus = process.argv[2] ?? process.env.NATS_URL ?? 'nats://127.0.0.1:8300';
+
+const nats = await connect({ servers: bus, name: 'node worker', maxReconnectAttempts: -1 }).catch((err) => {
+  console.error(`No gateway answers at ${bus}: ${err.message}`);
+  console.error('Start one:              go run ./cmd/gatebus gateway');
+  console.error('Or say where its bus is: node worker.js nats://HOST:PORT');
+  process.exit(1);
+});
+
+// One worker of the queue group gets each event, and its reply acknowledges it.
+const events = nats.subscribe('gw.*.in.default.*', { queue: 'default' });
+await nats.flush(); // from here on, events come
+console.log(`working for the gateway at ${bus}; Ctrl-C ends it`);
+
+// Leave without losing anything: take no more events, answer those at hand, go.
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => nats.drain());
+
+for await (const event of events) {
+  switch (event.subject.split('.').at(-1)) {
+    case 'open': // the payload is JSON: client, remote, path, query, headers
+    case 'close': // the payload is JSON: client, code, reason
+      event.respond();
+      break;
+    case 'text':
+      answer(event, 'text', event.string().toUpperCase());
+      break;
+    case 'binary':
+      answer(event, 'binary', event.data);
+      break;
+  }
+}
+
+// answer acknowledges an event and sends its client a frame. That the reply
+// names its kind makes it a frame even if it is empty.
+function answer(event, kind, data) {
+  const named = headers();
+  named.set('Gb-Kind', kind);
+  event.respond(data, { headers: named });
+}

@@ -1,0 +1,60 @@
+# Each recipe is one command, which can as well be typed by hand.
+# "just" comes with: npm install --global rust-just
+
+# lists the recipes
+default:
+    @just --list --unsorted
+
+# runs everything on this machine, to try it
+dev *options:
+    go run ./cmd/gatebus dev {{options}}
+
+# all tests that what is installed allows
+test:
+    go test ./...
+
+# the same with the race detector, in random order
+race:
+    go test -race -shuffle=on ./...
+
+# tests with real processes, the nats command and Node.js; says what is skipped
+e2e:
+    go test -count=1 -v ./e2e ./examples
+
+# the chat page in Chromium; says if it is skipped
+browser:
+    go test -count=1 -v ./e2e/browser
+
+# looks for inputs that break a parser, for a while each
+fuzz time="5s":
+    .ci/fuzz {{time}}
+
+# go vet and staticcheck
+lint: vet staticcheck
+
+vet:
+    go vet ./...
+
+staticcheck:
+    go tool staticcheck ./...
+
+# fails if gofmt or go fix would change a file
+fmt-check: gofmt-check fix-check
+
+gofmt-check:
+    gofmt -d .
+
+fix-check:
+    go fix -diff ./...
+
+# fails if go.mod or go.sum has too much or too little
+tidy-check:
+    go mod tidy -diff
+
+# the packages of the Node.js example, as its lock file says
+examples-install:
+    npm ci --prefix examples/node
+
+# all that CI runs; installs what it needs
+ci:
+    .ci/run
