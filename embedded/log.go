@@ -6,6 +6,9 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
 )
 
 // LevelTrace is the level of NATS's own debug lines, several for each
@@ -17,11 +20,31 @@ const LevelTrace = slog.LevelDebug - 4
 type logger struct {
 	log *slog.Logger
 
-	mu    sync.Mutex
-	fatal []error
+	mu     sync.Mutex
+	fatal  []error
+	quotas [len(warnings)]quota // by text of warnings
 }
 
-func newLogger(log *slog.Logger) *logger { return &logger{log: log} }
+func newLogger(log *slog.Logger) *logger {
+	l := &logger{log: log}
+	for i := range l.quotas {
+		l.quotas[i].limiter = rate.NewLimiter(rate.Every(warnEvery), warnBurst)
+	}
+	return l
+}
+
+// What peers do wrong they may do many times a second, for ever: of each kind
+// of warning, warnBurst lines come at once, then one every warnEvery, which says
+// how many were left out.
+const (
+	warnEvery = 10 * time.Second
+	warnBurst = 5
+)
+
+type quota struct {
+	limiter *rate.Limiter
+	leftOut int
+}
 
 func (l *logger) trace() bool { return l.log.Enabled(context.Background(), LevelTrace) }
 
@@ -36,7 +59,7 @@ func (l *logger) fatals() []error {
 // notice of a slow consumer is the only sign that messages were lost. What it
 // calls errors below is what one peer did wrong, or that a member of the
 // cluster is not up yet.
-var warnings = []string{
+var warnings = [...]string{
 	"Slow Consumer",
 	"authentication error",
 	"authentication timeout",
@@ -73,13 +96,31 @@ func (l *logger) Fatalf(format string, v ...any) {
 // judge logs at level, or at warn if the line is one of warnings.
 func (l *logger) judge(level slog.Level, format string, v []any) {
 	msg := fmt.Sprintf(format, v...)
-	for _, text := range warnings {
+	for i, text := range warnings {
 		if strings.Contains(msg, text) {
-			level = slog.LevelWarn
-			break
+			l.warn(i, msg)
+			return
 		}
 	}
 	l.log.Log(context.Background(), level, msg)
+}
+
+// warn logs a line with the text i of warnings, within its quota.
+func (l *logger) warn(i int, msg string) {
+	l.mu.Lock()
+	q := &l.quotas[i]
+	if !q.limiter.Allow() {
+		q.leftOut++
+		l.mu.Unlock()
+		return
+	}
+	var attrs []any
+	if q.leftOut > 0 {
+		attrs = []any{"left_out", q.leftOut}
+	}
+	q.leftOut = 0
+	l.mu.Unlock()
+	l.log.Warn(msg, attrs...)
 }
 
 func (l *logger) print(level slog.Level, format string, v []any) {
