@@ -11,6 +11,9 @@ var (
 	ErrClosed = errors.New("bus: connection closed")
 	// ErrNoResponders is returned by Request when nobody is subscribed.
 	ErrNoResponders = errors.New("bus: nobody is subscribed to the subject")
+	// ErrTooLarge is wrapped by the errors of what is larger than the server
+	// takes.
+	ErrTooLarge = errors.New("larger than the server takes")
 )
 
 // Conn is one connection to a bus. All methods may be called concurrently. The

@@ -220,6 +220,8 @@ func (c *NATS) wrap(what string, err error) error {
 		return ErrClosed
 	case errors.Is(err, nats.ErrNoResponders):
 		return ErrNoResponders
+	case errors.Is(err, nats.ErrMaxPayload):
+		return fmt.Errorf("bus: %s: %w: %w", what, ErrTooLarge, err)
 	case notConnected(err):
 		return fmt.Errorf("bus: %s: not connected", what)
 	}

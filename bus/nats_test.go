@@ -383,8 +383,8 @@ func TestPayloadTooLarge(t *testing.T) {
 	st := newStatuses()
 	c := dial(t, bus.Config{InProcess: serve(t, "127.0.0.1:0"), OnStatus: st.add})
 	st.await(t, true)
-	if err := c.Publish(&bus.Msg{Subject: "a", Data: make([]byte, embedded.DefaultMaxPayload+1)}); !errors.Is(err, nats.ErrMaxPayload) {
-		t.Errorf("Publish = %v, want ErrMaxPayload", err)
+	if err := c.Publish(&bus.Msg{Subject: "a", Data: make([]byte, embedded.DefaultMaxPayload+1)}); !errors.Is(err, bus.ErrTooLarge) || !errors.Is(err, nats.ErrMaxPayload) {
+		t.Errorf("Publish = %v, want ErrTooLarge and ErrMaxPayload", err)
 	}
 	flush(t, c)
 	st.await(t, true)

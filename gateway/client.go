@@ -12,7 +12,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatebus/gatebus/bus"
-	"github.com/gatebus/gatebus/internal/deadline"
 )
 
 // badReplyReason is what a client is told whose worker breaks the protocol.
@@ -45,9 +44,6 @@ type client struct {
 	// guarded by the index's mutex
 	uid    string
 	groups []string
-
-	// guarded by the dispatcher's mutex
-	node deadline.Node[*client]
 
 	mu     sync.Mutex
 	lane   lane
@@ -103,7 +99,7 @@ func (c *client) start() {
 
 func (c *client) addLocked(kind bus.Kind, data []byte) (room <-chan struct{}) {
 	c.gw.count.eventsIn.Add(1)
-	c.lane.add(&event{kind: kind, data: data})
+	c.lane.add(newEvent(c, kind, data))
 	c.advanceLocked()
 	if !c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes) {
 		return nil
@@ -138,13 +134,10 @@ func (c *client) sendLocked(e *event) {
 		Data:    e.data,
 	}
 	bus.MarkDelivery(m, e.delivery)
-	due, err := c.gw.dispatch.publish(c, m)
-	if err != nil {
+	if err := c.gw.dispatch.publish(e, m); err != nil {
 		c.gw.warn.Do(func() { c.gw.log.Warn("cannot publish to the bus", "client", c.id, "err", err) })
 		c.bouncedLocked(e)
-		return
 	}
-	c.lane.state, c.lane.due = laneSent, due
 }
 
 // answer handles what came to the reply subject of event seq. It runs on the
@@ -158,7 +151,7 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 		return
 	}
 	if bus.IsNoResponders(m) {
-		if c.lane.state == laneSent {
+		if e.state == out {
 			c.bouncedLocked(e)
 		}
 		c.unlockAndTidy()
@@ -178,19 +171,19 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 	switch r.Status {
 	case bus.Busy:
 		c.gw.count.busy.Add(1)
-		if c.lane.state == laneSent {
+		if e.state == out {
 			c.pauseLocked(e)
 		}
 		c.mu.Unlock()
 		return
 	case bus.Working:
-		c.lane.state, c.lane.due = laneSent, c.gw.dispatch.await(c)
+		c.gw.dispatch.await(e)
 		c.mu.Unlock()
 		return
 	}
-	c.gw.dispatch.answered(c)
+	c.gw.dispatch.answered(e)
 	c.gw.count.answered.Add(1)
-	c.lane.state = laneIdle
+	e.state = settled
 	switch e.kind {
 	case bus.Open:
 		c.openAnsweredLocked(r, m.Subject)
@@ -309,7 +302,7 @@ func (c *client) bouncedLocked(e *event) {
 	if e.kind == bus.Open && e.delivery == 0 && (c.ending || c.finishing != nil) {
 		// The client left, or the gateway stops, before any worker heard of it:
 		// nobody needs to know.
-		c.gw.dispatch.forget(c)
+		c.gw.dispatch.forget(e)
 		c.lane.pop()
 		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there"})
 		return
@@ -317,8 +310,7 @@ func (c *client) bouncedLocked(e *event) {
 	if e.heldUntil.IsZero() {
 		e.heldUntil = time.Now().Add(c.gw.cfg.Hold)
 	}
-	c.lane.state = laneHeld
-	c.gw.dispatch.hold(c, e.heldUntil)
+	c.gw.dispatch.hold(e)
 }
 
 // pauseLocked keeps the head for a short while: a worker handed it back.
@@ -326,26 +318,25 @@ func (c *client) pauseLocked(e *event) {
 	e.delivery-- // nobody handled it
 	pause := min(busyPause<<min(e.busy, 10), busyPauseMax)
 	e.busy++
-	c.lane.state = lanePaused
-	c.gw.dispatch.answered(c)
-	time.AfterFunc(pause/2+rand.N(pause/2), c.retry)
+	e.state = paused
+	c.gw.dispatch.answered(e) // a busy worker is a worker
+	time.AfterFunc(pause/2+rand.N(pause/2), func() { c.retry(e) })
 }
 
-// retry gives the head out again after it was held or handed back.
-func (c *client) retry() {
+// retry gives an event out again after it was held or handed back.
+func (c *client) retry(e *event) {
 	c.mu.Lock()
-	if e := c.lane.head; e != nil && (c.lane.state == laneHeld || c.lane.state == lanePaused) {
+	if e.state == held || e.state == paused {
 		c.sendLocked(e)
 	}
 	c.unlockAndTidy()
 }
 
-// unanswered gives the head out again when nobody answered in time, or gives
+// unanswered gives an event out again when nobody answered in time, or gives
 // it up.
-func (c *client) unanswered(now time.Time) {
+func (c *client) unanswered(e *event, now time.Time) {
 	c.mu.Lock()
-	e := c.lane.head
-	if e == nil || c.lane.state != laneSent || now.Before(c.lane.due) {
+	if e.state != out || now.Before(e.due) {
 		c.mu.Unlock() // it was answered meanwhile, or is awaited anew
 		return
 	}
@@ -364,12 +355,11 @@ func (c *client) unanswered(now time.Time) {
 	c.giveUpLocked(e, closing{bus.CloseHandlerFailed, "no worker answered"})
 }
 
-// holdOver gives the head up: no worker came in time.
-func (c *client) holdOver() {
+// holdOver gives an event up: no worker came in time.
+func (c *client) holdOver(e *event) {
 	c.mu.Lock()
-	e := c.lane.head
-	if e == nil || c.lane.state != laneHeld || time.Now().Before(e.heldUntil) {
-		c.mu.Unlock() // it was answered meanwhile, and the next one waits since
+	if e.state != held {
+		c.mu.Unlock() // it was answered meanwhile
 		return
 	}
 	c.gw.count.droppedHold.Add(1)
@@ -382,7 +372,7 @@ func (c *client) holdOver() {
 
 // giveUpLocked drops the head and ends the client. It unlocks.
 func (c *client) giveUpLocked(e *event, end closing) {
-	c.gw.dispatch.forget(c)
+	c.gw.dispatch.forget(e)
 	c.lane.pop()
 	if e.kind == bus.Open {
 		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
@@ -433,7 +423,7 @@ func (c *client) closeSentOrAbort() {
 // is still handled, then the close event.
 func (c *client) peerLeft(end closing) {
 	c.mu.Lock()
-	if e := c.lane.head; !c.ending && e != nil && e.kind == bus.Open && e.delivery == 0 && c.lane.state == laneHeld {
+	if e := c.lane.head; !c.ending && e != nil && e.kind == bus.Open && e.delivery == 0 && e.state == held {
 		c.giveUpLocked(e, end) // no worker has heard of it
 		return
 	}
@@ -464,7 +454,7 @@ func (c *client) closeAnswered(end closing) {
 		return
 	}
 	c.finishing = &end
-	if e := c.lane.head; e != nil && e.kind == bus.Open && e.delivery == 0 && c.lane.state == laneHeld {
+	if e := c.lane.head; e != nil && e.kind == bus.Open && e.delivery == 0 && e.state == held {
 		c.giveUpLocked(e, end) // no worker has heard of it
 		return
 	}

@@ -15,7 +15,7 @@ import (
 // found a worker.
 const probeInterval = 25 * time.Millisecond
 
-// dispatcher publishes the heads of the lanes and watches their deadlines.
+// dispatcher publishes events and watches their deadlines.
 type dispatcher struct {
 	// set at construction
 	conn    bus.Conn
@@ -23,16 +23,15 @@ type dispatcher struct {
 	wake    chan struct{} // buffered: something waits for a first worker
 
 	mu   sync.Mutex
-	acks deadline.List[*client] // published, by when patience ends
-	held map[string]*heldGroup  // by worker group; only groups with held lanes
+	acks deadline.List[*event] // out, by when patience ends
+	held map[string]*heldGroup // by worker group; only groups with held events
 }
 
-// heldGroup are the lanes of one worker group that wait for a first worker.
+// heldGroup are the events that wait for a first worker of one group.
 type heldGroup struct {
-	lanes deadline.List[*client] // oldest first; due is when waiting ends
-	// probe is the client whose event was published as a trial, nil if none
-	// is out.
-	probe *client
+	events deadline.List[*event] // oldest first; due is when waiting ends
+	// probe is the event that is out as a trial, nil if none is.
+	probe *event
 	// release is set when an answer came: a worker is there.
 	release bool
 }
@@ -45,29 +44,29 @@ func newDispatcher(conn bus.Conn, ackWait time.Duration) *dispatcher {
 	}
 }
 
-// publish gives the message to the bus and starts the clock. The client's
-// mutex is held. It returns when patience ends.
-func (d *dispatcher) publish(c *client, m *bus.Msg) (time.Time, error) {
+// publish gives the event's message to the bus and starts the clock. Its
+// client's mutex is held.
+func (d *dispatcher) publish(e *event, m *bus.Msg) error {
 	if err := d.conn.Publish(m); err != nil {
-		return time.Time{}, err
+		return err
 	}
-	return d.await(c), nil
+	d.await(e)
+	return nil
 }
 
 // await starts the clock for an answer anew. The client's mutex is held.
-func (d *dispatcher) await(c *client) time.Time {
-	due := time.Now().Add(d.ackWait)
+func (d *dispatcher) await(e *event) {
+	e.state, e.due = out, time.Now().Add(d.ackWait)
 	d.mu.Lock()
-	d.acks.Push(&c.node, due)
+	d.acks.Push(&e.node, e.due)
 	d.mu.Unlock()
-	return due
 }
 
 // forget stops the clock. The client's mutex is held.
-func (d *dispatcher) forget(c *client) {
+func (d *dispatcher) forget(e *event) {
 	d.mu.Lock()
-	c.node.Remove()
-	if g := d.held[c.group]; g != nil && g.probe == c {
+	e.node.Remove()
+	if g := d.held[e.client.group]; g != nil && g.probe == e {
 		g.probe = nil // the trial came back, or nobody waits for it
 	}
 	d.mu.Unlock()
@@ -75,11 +74,11 @@ func (d *dispatcher) forget(c *client) {
 
 // answered stops the clock, and if others wait for a first worker, lets them
 // go: one is there. The client's mutex is held.
-func (d *dispatcher) answered(c *client) {
+func (d *dispatcher) answered(e *event) {
 	d.mu.Lock()
-	c.node.Remove()
+	e.node.Remove()
 	if len(d.held) > 0 {
-		if g := d.held[c.group]; g != nil && !g.release {
+		if g := d.held[e.client.group]; g != nil && !g.release {
 			g.release = true
 			d.nudge()
 		}
@@ -87,21 +86,22 @@ func (d *dispatcher) answered(c *client) {
 	d.mu.Unlock()
 }
 
-// hold keeps a client's lane until a worker appears or the time is over. The
-// client's mutex is held.
-func (d *dispatcher) hold(c *client, until time.Time) {
+// hold keeps an event until a worker appears or its time is over. The client's
+// mutex is held.
+func (d *dispatcher) hold(e *event) {
+	e.state = held
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	g := d.held[c.group]
+	g := d.held[e.client.group]
 	if g == nil {
 		g = &heldGroup{}
-		d.held[c.group] = g
+		d.held[e.client.group] = g
 	}
-	if g.probe == c {
+	if g.probe == e {
 		g.probe = nil
-		g.lanes.PushFront(&c.node, until)
+		g.events.PushFront(&e.node, e.heldUntil)
 	} else {
-		g.lanes.Push(&c.node, until)
+		g.events.Push(&e.node, e.heldUntil)
 	}
 	d.nudge()
 }
@@ -113,13 +113,13 @@ func (d *dispatcher) nudge() {
 	}
 }
 
-// heldLanes is how many lanes wait for a first worker.
-func (d *dispatcher) heldLanes() int {
+// waiting is how many events wait for a first worker.
+func (d *dispatcher) waiting() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	n := 0
 	for _, g := range d.held {
-		n += g.lanes.Len()
+		n += g.events.Len()
 	}
 	return n
 }
@@ -170,14 +170,14 @@ func (d *dispatcher) expireAcks() time.Duration {
 		}
 		n.Remove()
 		d.mu.Unlock()
-		n.Value.unanswered(now)
+		n.Value.client.unanswered(n.Value, now)
 	}
 }
 
-// releaseAnswered lets go the lanes of groups that had an answer. It tells
+// releaseAnswered lets go the events of groups that had an answer. It tells
 // whether nothing is held any more.
 func (d *dispatcher) releaseAnswered() (empty bool) {
-	var free []*client
+	var free []*event
 	d.mu.Lock()
 	for name, g := range d.held {
 		if g.release {
@@ -187,39 +187,39 @@ func (d *dispatcher) releaseAnswered() (empty bool) {
 	}
 	empty = len(d.held) == 0
 	d.mu.Unlock()
-	for _, c := range free {
-		c.retry()
+	for _, e := range free {
+		e.client.retry(e)
 	}
 	return empty
 }
 
 // take empties the group.
-func (g *heldGroup) take() []*client {
-	cs := make([]*client, 0, g.lanes.Len())
-	for n := g.lanes.Front(); n != nil; n = g.lanes.Front() {
+func (g *heldGroup) take() []*event {
+	events := make([]*event, 0, g.events.Len())
+	for n := g.events.Front(); n != nil; n = g.events.Front() {
 		n.Remove()
-		cs = append(cs, n.Value)
+		events = append(events, n.Value)
 	}
-	return cs
+	return events
 }
 
-// probeHeld gives up the lanes whose time is over, lets go the groups whose
+// probeHeld gives up the events whose time is over, lets go the groups whose
 // trial did not come back, and starts a trial for the others. It tells whether
 // to come again.
 func (d *dispatcher) probeHeld() (again bool) {
-	var over, free []*client
+	var over, free []*event
 	now := time.Now()
 	d.mu.Lock()
 	for name, g := range d.held {
-		for n := g.lanes.Front(); n != nil; {
-			next := g.lanes.Next(n)
+		for n := g.events.Front(); n != nil; {
+			next := g.events.Next(n)
 			if !now.Before(n.Due()) {
 				n.Remove()
 				over = append(over, n.Value)
 			}
 			n = next
 		}
-		switch n := g.lanes.Front(); {
+		switch n := g.events.Front(); {
 		case n == nil && g.probe == nil:
 			delete(d.held, name)
 		case g.probe != nil:
@@ -233,11 +233,11 @@ func (d *dispatcher) probeHeld() (again bool) {
 	}
 	again = len(d.held) > 0
 	d.mu.Unlock()
-	for _, c := range over {
-		c.holdOver()
+	for _, e := range over {
+		e.client.holdOver(e)
 	}
-	for _, c := range free {
-		c.retry()
+	for _, e := range free {
+		e.client.retry(e)
 	}
 	return again
 }

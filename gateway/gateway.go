@@ -192,7 +192,6 @@ func (g *Gateway) newClient() *client {
 		log:    g.log,
 		opened: make(chan openResult, 1),
 	}
-	c.node.Value = c
 	return c
 }
 
@@ -270,8 +269,10 @@ func (g *Gateway) drain(server *http.Server) {
 func (c *client) abandon(end closing) {
 	c.closeNow(end)
 	c.mu.Lock()
-	c.gw.dispatch.forget(c)
-	c.lane.pop()
+	if e := c.lane.head; e != nil {
+		c.gw.dispatch.forget(e)
+		c.lane.pop()
+	}
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear()))
 	c.resolveLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
 	c.unlockAndTidy()

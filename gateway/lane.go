@@ -4,14 +4,23 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/deadline"
 )
 
 // event is one thing that happened to a client, from when it happened until it
-// is answered.
+// is answered. All but node is guarded by the client's mutex.
 type event struct {
-	kind bus.Kind
-	data []byte
-	seq  uint64 // set when it becomes the head
+	// set at construction
+	client *client
+	kind   bus.Kind
+	data   []byte
+
+	// node is its place among the deadlines; guarded by the dispatcher's mutex.
+	node deadline.Node[*event]
+
+	seq   uint64 // set when it becomes the head
+	state eventState
+	due   time.Time // when it is out: when patience ends
 	// delivery counts how often it was given out to a worker.
 	delivery int
 	// busy counts how often it was handed back.
@@ -20,24 +29,28 @@ type event struct {
 	heldUntil time.Time
 }
 
-// laneState says where the head of a lane is.
-type laneState uint8
+// eventState says where an event is.
+type eventState uint8
 
 const (
-	laneIdle   laneState = iota // there is no head
-	laneSent                    // published; an answer is awaited until due
-	laneHeld                    // no worker is there
-	lanePaused                  // handed back as busy; it goes out again shortly
+	waiting eventState = iota // behind others
+	out                       // published; an answer is awaited until due
+	held                      // no worker is there
+	paused                    // handed back as busy; it goes out again shortly
+	settled                   // answered or given up
 )
+
+func newEvent(c *client, kind bus.Kind, data []byte) *event {
+	e := &event{client: c, kind: kind, data: data}
+	e.node.Value = e
+	return e
+}
 
 // lane keeps the events of one client in order: a head, which at most one
 // worker at a time is asked about, and those that wait behind it. It is pure
 // bookkeeping, guarded by its client's mutex.
 type lane struct {
 	head  *event
-	state laneState
-	due   time.Time // when state is laneSent: when patience ends
-
 	queue []*event // behind the head
 	bytes int      // payload of queue
 	seq   uint64   // of the newest head
@@ -77,7 +90,8 @@ func (l *lane) next() *event {
 // pop takes the head off: it is answered or given up.
 func (l *lane) pop() *event {
 	e := l.head
-	l.head, l.state = nil, laneIdle
+	e.state = settled
+	l.head = nil
 	return e
 }
 

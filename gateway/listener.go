@@ -56,10 +56,10 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, hint, r.Host)
 		return
 	}
-	if err := checkHandshake(r); err != nil {
+	if status, err := checkHandshake(r); err != nil {
 		// No worker is asked about what cannot become a connection.
 		g.bound(w)
-		refuse(w, r, http.StatusBadRequest, err)
+		refuse(w, r, status, err)
 		return
 	}
 	g.handshakes.Add(1)
@@ -77,7 +77,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	// The open event stands before anybody can find the client and end it.
-	c.lane.add(&event{kind: bus.Open, data: info})
+	c.lane.add(newEvent(c, bus.Open, info))
 	g.index.add(c)
 	c.start()
 	if g.stopping.Load() { // drain may have looked before it was on the index
@@ -112,18 +112,20 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // checkHandshake finds what gorilla would refuse, and what has a body to send
-// first, before a worker is asked.
-func checkHandshake(r *http.Request) error {
-	key, err := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
+// first, before a worker is asked. It returns the HTTP status to refuse it with.
+func checkHandshake(r *http.Request) (status int, err error) {
+	key, keyErr := base64.StdEncoding.DecodeString(r.Header.Get("Sec-Websocket-Key"))
 	switch {
-	case r.Method != http.MethodGet || r.ContentLength != 0:
-		return errors.New("a WebSocket handshake is a GET without a body")
+	case r.Method != http.MethodGet:
+		return http.StatusMethodNotAllowed, errors.New("a WebSocket handshake is a GET")
+	case r.ContentLength != 0:
+		return http.StatusBadRequest, errors.New("a WebSocket handshake has no body")
 	case r.Header.Get("Sec-Websocket-Version") != "13":
-		return errors.New("a WebSocket handshake needs Sec-WebSocket-Version: 13")
-	case err != nil || len(key) != 16:
-		return errors.New("a WebSocket handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
+		return http.StatusBadRequest, errors.New("a WebSocket handshake needs Sec-WebSocket-Version: 13")
+	case keyErr != nil || len(key) != 16:
+		return http.StatusBadRequest, errors.New("a WebSocket handshake needs a Sec-WebSocket-Key of 16 bytes in base64")
 	}
-	return nil
+	return 0, nil
 }
 
 // bound limits the time that a request may take which does not become a client:

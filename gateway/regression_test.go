@@ -340,6 +340,7 @@ func TestCloseWhileOpening(t *testing.T) {
 		}
 		p := f.dial("/")
 		equal(t, "code", p.closed(), 4101)
+		synctest.Wait()
 	})
 }
 
@@ -350,7 +351,7 @@ func TestStopBeforeOpenIsOut(t *testing.T) {
 		var rec recorder
 		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
 		c := f.gw.newClient()
-		c.lane.add(&event{kind: bus.Open, data: []byte("{}")})
+		c.lane.add(newEvent(c, bus.Open, []byte("{}")))
 		f.gw.index.add(c)
 		c.closeAnswered(closing{bus.CloseRestart, "the gateway restarts"})
 		c.start()

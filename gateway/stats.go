@@ -47,7 +47,7 @@ func (g *Gateway) Stats() Stats {
 	g.subsMu.Unlock()
 	return Stats{
 		Clients:        int64(g.index.len()),
-		Waiting:        int64(g.dispatch.heldLanes()),
+		Waiting:        int64(g.dispatch.waiting()),
 		Accepted:       c.accepted.Load(),
 		Refused:        c.refused.Load(),
 		EventsIn:       c.eventsIn.Load(),
