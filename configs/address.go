@@ -140,8 +140,8 @@ func checkAdvertise(host string) error {
 	return nil
 }
 
-// registerURL brings the address of a register into the form nats://host:port
-// or tls://host:port. Only the own register may have port 0.
+// registerURL brings the address of a register into the form nats://host:port.
+// Only the own register may have port 0.
 func registerURL(s, own string) (string, error) {
 	if strings.Contains(s, "@") {
 		// Not quoted: it holds a password.
@@ -152,8 +152,12 @@ func registerURL(s, own string) (string, error) {
 		scheme, addr = "nats", s
 	}
 	scheme = strings.ToLower(scheme)
-	if scheme != "nats" && scheme != "tls" {
-		return "", fmt.Errorf("%s is not the URL of a register; write nats://host:port or tls://host:port", quote(s))
+	switch scheme {
+	case "nats":
+	case "tls":
+		return "", fmt.Errorf("%s: TLS is not there yet; write nats://host:port", quote(s))
+	default:
+		return "", fmt.Errorf("%s is not the URL of a register; write nats://host:port", quote(s))
 	}
 	host, port, err := hostPort(strings.TrimSuffix(addr, "/"))
 	if err != nil {

@@ -203,6 +203,25 @@ func (l *loader) checkExposure() {
 				"set advertise to the address of this host, or listen on that address", s.addr)
 		}
 	}
+	l.checkBusIsReached()
+}
+
+// checkBusIsReached refuses a bus that only this machine can reach, in a
+// cluster of several: all workers elsewhere would be told to connect to
+// themselves.
+func (l *loader) checkBusIsReached() {
+	c := l.config
+	if c.Gateway == nil || c.Advertise != "" || !isLoopback(c.Gateway.Bus.Listen) {
+		return
+	}
+	for _, url := range c.Registers {
+		if _, addr, _ := strings.Cut(url, "://"); !isLoopback(addr) {
+			l.bad("gateway.bus.listen", "%s can be reached from this machine only, but the register %s is not on it: "+
+				"workers elsewhere would be told %s; set advertise to the address of this host, or listen on that address",
+				c.Gateway.Bus.Listen, url, c.BusAdvertise())
+			return
+		}
+	}
 }
 
 // checkCollisions refuses two listeners on one address.

@@ -43,7 +43,7 @@ type Config struct {
 
 // Admin is the HTTP listener of a process for its operators.
 type Admin struct {
-	// Listen is the host:port for dashboard, metrics, health and API; empty
+	// Listen is the host:port for health, figures and the chat page; empty
 	// means that there is none. "off" is read as empty.
 	Listen string `koanf:"listen"`
 }

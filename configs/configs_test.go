@@ -80,13 +80,13 @@ func TestRolesNamed(t *testing.T) {
 
 func TestPrecedence(t *testing.T) {
 	file := host("gateway: {hold: 1s, drain: 1s, name: file}\nregisters: [a:1, b:2, c:3]\n")
-	file.Environ = []string{"GATEBUS_GATEWAY__HOLD=2s", "GATEBUS_GATEWAY__DRAIN=2s", "GATEBUS_REGISTERS= tls://d:4, e:5", "HOME=/root"}
+	file.Environ = []string{"GATEBUS_GATEWAY__HOLD=2s", "GATEBUS_GATEWAY__DRAIN=2s", "GATEBUS_ADVERTISE=h1", "GATEBUS_REGISTERS= nats://d:4, e:5", "HOME=/root"}
 	file.Set = []string{"gateway.hold=9s", "gateway.hold=3s"}
 	c := mustLoad(t, file)
 	if c.Gateway.Hold != 3*time.Second || c.Gateway.Drain != 2*time.Second || c.Gateway.Name != "file" || c.Gateway.MaxDeliver != 5 {
 		t.Errorf("gateway is %+v", c.Gateway)
 	}
-	if want := []string{"tls://d:4", "nats://e:5"}; !slices.Equal(c.Registers, want) {
+	if want := []string{"nats://d:4", "nats://e:5"}; !slices.Equal(c.Registers, want) {
 		t.Errorf("registers are %q, want %q: a list is replaced", c.Registers, want)
 	}
 }
@@ -178,7 +178,7 @@ func TestRegisters(t *testing.T) {
 		{"own, every interface", "insecure: true\nadvertise: h1\nregister: {listen: ':4333'}\n", []string{"nats://127.0.0.1:4333"}},
 		{"own, every interface, IPv6", "insecure: true\nadvertise: h1\nregister: {listen: '[::]:4333'}\n", []string{"nats://[::1]:4333"}},
 		{"named", "registers: [h1:1]\nregister:\n", []string{"nats://h1:1"}},
-		{"forms", "registers: [NATS://h1:1/, tls://h2:2, '[::1]:3', 'h_3.x:4']\n", []string{"nats://h1:1", "tls://h2:2", "nats://[::1]:3", "nats://h_3.x:4"}},
+		{"forms", "registers: [NATS://h1:1/, 'h2:2', '[::1]:3', 'h_3.x:4']\n", []string{"nats://h1:1", "nats://h2:2", "nats://[::1]:3", "nats://h_3.x:4"}},
 		{"none, and none needed", "registers: []\nregister:\n", []string{}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -232,15 +232,15 @@ func TestRequireAndOnly(t *testing.T) {
 }
 
 func TestDiff(t *testing.T) {
-	a := mustLoad(t, host("gateway:\nregisters: [h1:1]\n"))
-	b := mustLoad(t, host("gateway: {hold: 1s}\nregisters: [h1:1, h2:2]\nlog: {level: warn}\n"))
+	a := mustLoad(t, host("gateway:\nadvertise: h\nregisters: [h1:1]\n"))
+	b := mustLoad(t, host("gateway: {hold: 1s}\nadvertise: h\nregisters: [h1:1, h2:2]\nlog: {level: warn}\n"))
 	if got, want := a.Diff(b), []string{"gateway.hold", "log.level", "registers"}; !slices.Equal(got, want) {
 		t.Errorf("Diff is %q, want %q", got, want)
 	}
 	if got := a.Diff(a); len(got) != 0 {
 		t.Errorf("Diff with itself is %q", got)
 	}
-	b = mustLoad(t, host("worker:\nregisters: [h1:1]\n"))
+	b = mustLoad(t, host("worker:\nadvertise: h\nregisters: [h1:1]\n"))
 	if got := a.Diff(b); !slices.Contains(got, "gateway.name") || !slices.Contains(got, "worker.handler.type") || slices.Contains(got, "registers") {
 		t.Errorf("Diff of roles is %q", got)
 	}
@@ -259,7 +259,7 @@ func TestRoundTrip(t *testing.T) {
 		"much": host(`
 advertise: 2001:db8::5
 insecure: true
-registers: [tls://h1:1, 'h2:2']
+registers: [nats://h1:1, 'h2:2']
 admin: {listen: off}
 log: {level: error, format: json}
 register: {name: "1", listen: '[::]:0', cluster: {routes: ['[::1]:1', h2:2]}}

@@ -103,9 +103,10 @@ func TestErrors(t *testing.T) {
 			"host.yaml:4: gateway.listen: address 8282: missing port in address; write host:port, such as 127.0.0.1:8282",
 			"host.yaml:5: gateway.ack_wait: 1ms is too short; from 100ms",
 			"host.yaml:6: gateway.max_deliver: 0 is too small; from 1"}},
-		{"worker", "worker:\n  name: a.b\n  concurrency: -1\n", []string{
+		{"worker", "worker:\n  name: a.b\n  concurrency: -1\n  drain: 30ms\n", []string{
 			`host.yaml:2: worker.name: bad name "a.b": only A-Z a-z 0-9 _ and - are allowed`,
-			"host.yaml:3: worker.concurrency: -1 is negative; 0 means the default"}},
+			"host.yaml:3: worker.concurrency: -1 is negative; 0 means the default",
+			"host.yaml:4: worker.drain: 30ms is too short; from 100ms, or 0 for the default"}},
 		{"register", "register: {name: '', cluster: {name: a/b}}\n", []string{
 			"host.yaml:1: register.name: bad name: it is empty",
 			`host.yaml:1: register.cluster.name: bad name "a/b": only A-Z a-z 0-9 _ and - are allowed`}},
@@ -128,13 +129,14 @@ func TestErrors(t *testing.T) {
 			`host.yaml:5: register.cluster.routes[1]: ":1" is not an address to connect to` + route,
 			`host.yaml:6: register.cluster.routes[2]: "h:0" is not an address to connect to` + route,
 			`host.yaml:7: register.cluster.routes[3]: "nats://h:1" is not host:port` + route}},
-		{"registers", "gateway:\nregisters:\n- http://h:1\n- nats://u:hunter2@h:1\n- h\n- h:0\n- 0.0.0.0:1\n- ''\n", []string{
-			`host.yaml:3: registers[0]: "http://h:1" is not the URL of a register; write nats://host:port or tls://host:port`,
-			"host.yaml:4: registers[1]: the URL has a user or password; remove them, what logs in is the secret",
-			`host.yaml:5: registers[2]: "h" is not host:port` + url,
-			`host.yaml:6: registers[3]: "h:0" is not an address to connect to` + url,
-			`host.yaml:7: registers[4]: "0.0.0.0:1" is not an address to connect to` + url,
-			`host.yaml:8: registers[5]: "" is not host:port` + url}},
+		{"registers", "gateway:\nregisters:\n- http://h:1\n- tls://h:1\n- nats://u:hunter2@h:1\n- h\n- h:0\n- 0.0.0.0:1\n- ''\n", []string{
+			`host.yaml:3: registers[0]: "http://h:1" is not the URL of a register; write nats://host:port`,
+			`host.yaml:4: registers[1]: "tls://h:1": TLS is not there yet; write nats://host:port`,
+			"host.yaml:5: registers[2]: the URL has a user or password; remove them, what logs in is the secret",
+			`host.yaml:6: registers[3]: "h" is not host:port` + url,
+			`host.yaml:7: registers[4]: "h:0" is not an address to connect to` + url,
+			`host.yaml:8: registers[5]: "0.0.0.0:1" is not an address to connect to` + url,
+			`host.yaml:9: registers[6]: "" is not host:port` + url}},
 		{"no registers", "worker:\nregisters: []\n", []string{
 			"host.yaml:2: registers: it is empty, and a gateway or worker needs one to be found; write at least one, such as [nats://127.0.0.1:4222]"}},
 		{"advertise with port", "advertise: 10.0.0.1:80\n", []string{
@@ -156,6 +158,11 @@ func TestErrors(t *testing.T) {
 			"host.yaml:3: gateway.bus.listen: :8300" + wildcard,
 			"host.yaml:5: register.listen: [::]:4222" + wildcard,
 			"host.yaml:6: register.cluster.listen: 0.0.0.0:6222" + wildcard}},
+		{"bus for this machine only", "secret: " + goodSecret + "\nregisters: [127.0.0.1:4222, 10.0.0.1:4222]\ngateway:\n", []string{
+			"host.yaml: gateway.bus.listen: 127.0.0.1:8300 can be reached from this machine only, but the register nats://10.0.0.1:4222 is not on it: " +
+				"workers elsewhere would be told 127.0.0.1:8300; set advertise to the address of this host, or listen on that address"}},
+		{"bus advertised", "registers: [10.0.0.1:4222]\nadvertise: 10.0.0.2\ngateway:\n", nil},
+		{"all on this machine", "registers: [127.0.0.2:4222, 'localhost:4223', '[::1]:4224']\ngateway:\n", nil},
 		{"neither", "gateway:\n  bus: {listen: ':8300'}\n", []string{
 			"host.yaml:2: gateway.bus.listen: :8300" + noSecret,
 			"host.yaml:2: gateway.bus.listen: :8300" + wildcard}},

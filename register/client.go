@@ -16,6 +16,13 @@ import (
 // quietFor is how often it is said that no register can be reached.
 const quietFor = 10 * time.Second
 
+// nameTaken says what it means to a member that another one has its name.
+var nameTaken = map[Role]string{
+	RoleRegister: "this register's name is taken; it works on, and lists show the other",
+	RoleGateway:  "this gateway's name is taken; no worker links to it",
+	RoleWorker:   "this worker's name is taken; it works on, and lists show the other",
+}
+
 // ClientConfig says who a member is and what it wants to know.
 type ClientConfig struct {
 	// Self is announced. Its role, name, epoch and address must be set.
@@ -153,12 +160,15 @@ func (c *Client) beat(ctx context.Context) time.Duration {
 		c.failing = time.Time{}
 		return Heartbeat
 	}
+	if ctx.Err() != nil {
+		return Heartbeat // cut short: that says nothing about the registers
+	}
 	c.freeze()
 	if c.failing.IsZero() {
 		c.failing, c.warned = start, time.Time{}
 	}
 	now := time.Now()
-	if now.Sub(c.failing) < Heartbeat || now.Sub(c.warned) < quietFor || ctx.Err() != nil {
+	if now.Sub(c.failing) < Heartbeat || now.Sub(c.warned) < quietFor {
 		return Heartbeat / 4
 	}
 	c.warned = now
@@ -203,7 +213,7 @@ func (c *Client) announce(ctx context.Context) bool {
 	c.mu.Unlock()
 	switch {
 	case conflict != nil && before == nil:
-		c.log.Error("this member's name is taken", "name", c.cfg.Self.Name, "err", conflict)
+		c.log.Error(nameTaken[c.cfg.Self.Role], "name", c.cfg.Self.Name, "err", conflict)
 	case conflict == nil && (first || before != nil):
 		c.log.Info("joined", "through", a.Register)
 	}
@@ -284,14 +294,12 @@ func (c *Client) expire(now time.Time) {
 	}
 }
 
-// leave says goodbye; without a register there is nobody to say it to.
+// leave says goodbye. It does so whatever is known of the registers: one may
+// have heard the announcement that the end has cut short.
 func (c *Client) leave(ctx context.Context) error {
 	c.mu.Lock()
-	frozen := c.frozen
+	c.acked = time.Time{}
 	c.mu.Unlock()
-	if frozen {
-		return nil
-	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), Heartbeat)
 	defer cancel()
 	if _, err := c.conn.Request(end, encode(leaveSubject(c.cfg.Self.Role), c.cfg.Self)); err != nil {

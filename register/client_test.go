@@ -153,6 +153,47 @@ func TestJoinLeaveExpire(t *testing.T) {
 	})
 }
 
+// distant delays answers, as a register far away does.
+type distant struct{ bus.Conn }
+
+func (d distant) Request(ctx context.Context, m *bus.Msg) (*bus.Msg, error) {
+	a, err := d.Conn.Request(ctx, m)
+	select {
+	case <-time.After(300 * time.Millisecond):
+		return a, err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+// A member that is stopped while it waits for the answer to a heartbeat, be it
+// the first, says goodbye all the same.
+func TestGoodbyeDuringHeartbeat(t *testing.T) {
+	for _, after := range []time.Duration{100 * time.Millisecond, 1400 * time.Millisecond} {
+		inBubble(t, func(t *testing.T, c *cluster) {
+			r1, _ := c.register("r1")
+			conn := c.bus.Connect()
+			defer conn.Close()
+			m := gatewayMember("g1", 1)
+			m.Address = "a:1"
+			client, err := NewClient(ClientConfig{Self: m})
+			if err != nil {
+				t.Fatal(err)
+			}
+			leave := start(t, func(ctx context.Context) error { return client.Run(ctx, distant{conn}) })
+			time.Sleep(after)
+			synctest.Wait()
+			expect(t, "on the register", names(r1.Members()), "g1")
+			leave()
+			synctest.Wait()
+			expect(t, "left", names(r1.Members()))
+			if client.Joined() {
+				t.Error("joined after it has left")
+			}
+		})
+	}
+}
+
 func TestNewcomerKnowsAllAtOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, c *cluster) {
 		c.register("r1")
@@ -294,6 +335,12 @@ func TestNameTaken(t *testing.T) {
 		}
 		if !strings.Contains(b.log.String(), "the name g1 is taken by the gateway at a:8300") {
 			t.Fatalf("log of the second: %s", b.log)
+		}
+		for i := range 2 {
+			w := c.join(Member{Role: RoleWorker, Name: "w2", Epoch: bus.Epoch(i + 1), Address: fmt.Sprintf("host/%d", i)})
+			if said := strings.Contains(w.log.String(), "this worker's name is taken; it works on"); said != (i == 1) {
+				t.Fatalf("log of worker %d: %s", i, w.log)
+			}
 		}
 		time.Sleep(3 * Lease)
 		synctest.Wait()

@@ -17,8 +17,9 @@
 //     network is split. They agree within one lease after it heals.
 //   - Two processes that claim one name at different addresses are a mistake;
 //     the one that started first keeps it, the other is told
-//     ([Client.Conflict]) and keeps trying. At the same address only one can
-//     live: the one that started last has it.
+//     ([Client.Conflict]) and keeps trying. Workers work on under a name that
+//     is taken. At the same address only one can live: the one that started
+//     last has it.
 //
 // No client frame passes here. Members are also NATS micro services, for
 // `nats micro ls`: that is for people to look at, not a sign of life.

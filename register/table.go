@@ -35,7 +35,7 @@ type Member struct {
 	Epoch bus.Epoch `json:"epoch"`
 	// Address is where the others reach it, and what tells two processes of the
 	// same name apart: host:port of a gateway's bus or a register's client
-	// port, the host name of a worker.
+	// port. Nobody connects to a worker; its is <host name>/<process id>.
 	Address string `json:"address"`
 	// Group is the worker group that a worker is of.
 	Group string `json:"group,omitempty"`

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
 )
 
-// ErrNoGateway says that the worker has no link to the gateway of a client.
+// closePatience is how long [Client.Close] waits if its context has no deadline.
+const closePatience = 5 * time.Second
+
+// ErrNoGateway says that the worker has no link to the gateway of a client, or
+// that it is down.
 var ErrNoGateway = errors.New("no link to the gateway")
 
 // Client is one connected client, of whatever gateway. It may be kept and used
@@ -22,9 +27,22 @@ type Client struct {
 func (c Client) ID() bus.ClientID { return c.id }
 
 // Send sends the client a frame, Text or Binary. nil means that the frame is on
-// its way, not that it arrived: the client may be gone.
+// its way, not that it arrived: the client may be gone. An error that wraps
+// [ErrNoGateway] says that the client cannot be reached from here now.
 func (c Client) Send(kind Kind, data []byte) error {
-	return c.cluster.push(bus.Push{Target: bus.Target{Scope: bus.ToClient, Name: string(c.id)}, Kind: kind, Data: data}, c.id)
+	p := bus.Push{Target: bus.Target{Scope: bus.ToClient, Name: string(c.id)}, Kind: kind, Data: data}
+	l, err := c.cluster.linkOf(c.id)
+	if err != nil {
+		return err
+	}
+	m, err := p.Msg(l.gateway())
+	if err != nil {
+		return fmt.Errorf("worker: send to %s: %w", c.id, err)
+	}
+	if err := c.cluster.publish(l, m); err != nil {
+		return fmt.Errorf("worker: send to %s: %w", c.id, err)
+	}
+	return nil
 }
 
 // Close closes the client with a close code (1000, or an application's own,
@@ -39,7 +57,16 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 	if err != nil {
 		return false, err
 	}
-	answer, err := l.conn.Request(ctx, m)
+	conn, err := l.reach()
+	if err != nil {
+		return false, fmt.Errorf("worker: close %s: %w", c.id, err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, closePatience, fmt.Errorf("no answer in %v", closePatience))
+		defer cancel()
+	}
+	answer, err := conn.Request(ctx, m)
 	if err != nil {
 		return false, fmt.Errorf("worker: close %s: %w", c.id, err)
 	}
@@ -55,48 +82,63 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 
 // Cluster is every gateway that a worker has a link to. It may be used by any
 // goroutine.
+//
+// Sends to many are at most once: they fail only if what is to be sent is
+// wrong. A gateway whose link is down is left out, and counted in
+// [Stats].Unreached: that it does not hear of a frame is nothing that a
+// handler could do something about, and no reason to close its own client.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
 func (c *Cluster) Client(id bus.ClientID) Client { return Client{id: id, cluster: c} }
 
-// SendAll sends every client a frame, but for those excepted. As with all
-// sends, nil means that the frame is on its way to every gateway.
+// SendAll sends every client a frame, but for those excepted.
 func (c *Cluster) SendAll(kind Kind, data []byte, except ...bus.ClientID) error {
-	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToAll}, Kind: kind, Data: data, Except: except}, "")
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToAll}, Kind: kind, Data: data, Except: except})
 }
 
 // SendUID sends every client of the uid a frame, but for those excepted.
 func (c *Cluster) SendUID(uid string, kind Kind, data []byte, except ...bus.ClientID) error {
-	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToUID, Name: uid}, Kind: kind, Data: data, Except: except}, "")
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToUID, Name: uid}, Kind: kind, Data: data, Except: except})
 }
 
 // SendGroup sends every client in the group a frame, but for those excepted.
 func (c *Cluster) SendGroup(group string, kind Kind, data []byte, except ...bus.ClientID) error {
-	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: group}, Kind: kind, Data: data, Except: except}, "")
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: group}, Kind: kind, Data: data, Except: except})
 }
 
-// push publishes a frame on the link of the client's gateway, or on all links.
-func (c *Cluster) push(p bus.Push, id bus.ClientID) error {
-	links := c.w.allLinks()
-	if id != "" {
-		l, err := c.linkOf(id)
+// push publishes a frame on all links.
+func (c *Cluster) push(p bus.Push) error {
+	m, err := p.Msg(bus.AllGateways) // the subject aside, it is the same for all
+	if err != nil {
+		return fmt.Errorf("worker: send: %w", err)
+	}
+	var wrong error
+	for _, l := range c.w.allLinks() {
+		subject, err := bus.PushSubject(l.gateway(), p.Target)
 		if err != nil {
+			return fmt.Errorf("worker: send: %w", err)
+		}
+		err = c.publish(l, &bus.Msg{Subject: subject, Header: m.Header, Data: m.Data})
+		if errors.Is(err, bus.ErrTooLarge) {
+			wrong = fmt.Errorf("worker: send: %w", err)
+		}
+	}
+	return wrong
+}
+
+// publish publishes on a link. An error wraps ErrNoGateway, and is counted, or
+// bus.ErrTooLarge.
+func (c *Cluster) publish(l *link, m *bus.Msg) error {
+	conn, err := l.reach()
+	if err == nil {
+		if err = conn.Publish(m); err == nil || errors.Is(err, bus.ErrTooLarge) {
 			return err
 		}
-		links = []*link{l}
+		err = fmt.Errorf("%w %s: %w", ErrNoGateway, l.gateway(), err)
 	}
-	var errs []error
-	for _, l := range links {
-		m, err := p.Msg(l.gateway())
-		if err != nil {
-			return err // wrong for every gateway
-		}
-		if err := l.conn.Publish(m); err != nil {
-			errs = append(errs, fmt.Errorf("worker: send through gateway %s: %w", l.gateway(), err))
-		}
-	}
-	return errors.Join(errs...)
+	c.w.count.unreached.Add(1)
+	return err
 }
 
 // linkOf is the link to the gateway that a client is connected to.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -24,18 +25,21 @@ type Config struct {
 	// mostly wait, and a client never has more than one event in work.
 	Concurrency int `koanf:"concurrency"`
 	// Drain is how long a worker that is told to stop may take to finish what
-	// it holds. 0 means 30s.
+	// it holds. From 100ms; 0 means 30s.
 	Drain time.Duration `koanf:"drain"`
 
 	// Registers are the NATS URLs of the registers, of which any one
 	// suffices. Empty means nats://127.0.0.1:4222.
 	Registers []string `koanf:"-"`
 	// Secret is the secret that all roles of a cluster share; empty where
-	// none is set. It is never sent.
+	// none is set. White space around it does not count. It is never sent.
 	Secret string `koanf:"-"`
 	// Log gets what the worker has to say; nil means slog.Default().
 	Log *slog.Logger `koanf:"-"`
 }
+
+// minDrain is the shortest time to drain: less is a number without its unit.
+const minDrain = 100 * time.Millisecond
 
 // DefaultConfig is the one place where the defaults stand.
 func DefaultConfig() Config {
@@ -62,6 +66,7 @@ func (c Config) withDefaults() Config {
 	if len(c.Registers) == 0 {
 		c.Registers = d.Registers
 	}
+	c.Secret = strings.TrimSpace(c.Secret)
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}
@@ -84,8 +89,8 @@ func (c *Config) Validate() error {
 	if c.Concurrency < 0 {
 		errs = append(errs, fmt.Errorf("concurrency: %d is negative; 0 means the default", c.Concurrency))
 	}
-	if c.Drain < 0 {
-		errs = append(errs, fmt.Errorf("drain: %v is negative; 0 means the default", c.Drain))
+	if c.Drain != 0 && c.Drain < minDrain {
+		errs = append(errs, fmt.Errorf("drain: %v is too short; from %v, or 0 for the default", c.Drain, minDrain))
 	}
 	return errors.Join(errs...)
 }

@@ -14,14 +14,17 @@
 //   - The answer ([Event.Reply]) is sent when Handle returns, together with the
 //     acknowledgement. What Handle sends before by [Client.Send] and the
 //     methods of [Cluster] reaches clients of the same gateway before it, in
-//     order; sends are at most once.
-//   - An error or a panic of a handler ends one client, with 1011, and nothing
-//     else.
+//     order. Sends are at most once: a gateway whose link is down is left
+//     out, and counted (Stats.Unreached).
+//   - A handler that returns an error, panics, calls runtime.Goexit, or answers
+//     with what cannot be an answer or is larger than the gateway takes, ends
+//     one client, with 1011 (at open with HTTP status 500), and nothing else.
 //
 // # Coming and going
 //
 // A worker has a link to every gateway that the registers know of; it keeps
-// one up even if the registers forget the gateway or are all gone. When the
+// one up even if the registers forget the gateway or are all gone. Two workers
+// of one name both work; lists show the one that started first. When the
 // context of [Worker.Run] ends, the worker takes no more events, answers those
 // it has, and leaves: nothing is lost or handled twice for it.
 package worker

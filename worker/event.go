@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gatebus/gatebus/bus"
@@ -43,7 +44,7 @@ type Event struct {
 	// it is rejected, it is. With Close it is gone.
 	Kind Kind
 	// Data is the frame of a Text or Binary event. For Open and Close see
-	// Open and Close.
+	// OpenInfo and CloseInfo.
 	Data []byte
 	// Client is who it happened to.
 	Client Client
@@ -56,26 +57,36 @@ type Event struct {
 	// Cluster reaches all clients of all gateways.
 	Cluster *Cluster
 
-	reply bus.Reply
+	reply  bus.Reply
+	misuse error // what the handler may not answer; nil if nothing
 }
 
-// Reply answers a frame with a frame of the same kind; for other events it
-// does nothing. The last call counts. data may be empty.
-func (e *Event) Reply(data []byte) { e.ReplyAs(e.Kind, data) }
+// Reply answers a frame with a frame of the same kind; for Open and Close
+// events it does nothing, so that a handler may reply to whatever comes. The
+// last call counts. data may be empty.
+func (e *Event) Reply(data []byte) {
+	if e.Kind.Frame() {
+		e.ReplyAs(e.Kind, data)
+	}
+}
 
-// ReplyAs answers a frame with a frame of the given kind.
+// ReplyAs answers a frame with a frame of the given kind, Text or Binary; any
+// other is a failure of the handler. For Open and Close events it does nothing.
 func (e *Event) ReplyAs(kind Kind, data []byte) {
-	if e.Kind.Frame() && kind.Frame() {
+	switch {
+	case !kind.Frame():
+		e.misuse = fmt.Errorf("worker: ReplyAs with the kind %v: a frame is Text or Binary", kind)
+	case e.Kind.Frame():
 		e.reply.Kind, e.reply.Data = kind, data
 	}
 }
 
 // Admission is what an accepted client is given.
 type Admission struct {
-	// UID names the user behind the client; any non-empty name of up to
-	// bus.MaxToken bytes. Clients can share one.
+	// UID names the user behind the client: UTF-8, up to bus.MaxToken bytes;
+	// empty for none. Clients can share one.
 	UID string
-	// Groups are joined.
+	// Groups are joined. Each is named as a uid is, and not empty.
 	Groups []string
 	// Session is JSON that comes with every later event of the client, at
 	// most bus.MaxSession bytes.
@@ -85,10 +96,34 @@ type Admission struct {
 	Subprotocol string
 }
 
-// Accept answers an Open event with more than yes.
+// check finds what the gateway would refuse.
+func (a *Admission) check() error {
+	if _, err := bus.ClientHeader(a.UID, string(a.Session)); err != nil {
+		return err
+	}
+	for _, g := range a.Groups {
+		if _, err := bus.Escape(g); err != nil {
+			return fmt.Errorf("group: %w", err)
+		}
+	}
+	for what, s := range map[string]string{
+		"uid": a.UID, "a group": strings.Join(a.Groups, " "), "the session": string(a.Session), "the subprotocol": a.Subprotocol,
+	} {
+		if !utf8.ValidString(s) { // encoding/json would change it in silence
+			return fmt.Errorf("%s is not valid UTF-8", what)
+		}
+	}
+	return nil
+}
+
+// Accept answers an Open event with more than yes. On an error, which says
+// what cannot be, the answer is as it was before.
 func (e *Event) Accept(a Admission) error {
 	if e.Kind != Open {
 		return errors.New("worker: Accept answers an Open event only")
+	}
+	if err := a.check(); err != nil {
+		return fmt.Errorf("worker: accept: %w", err)
 	}
 	data, err := json.Marshal(bus.OpenReply(a))
 	if err != nil {
@@ -99,16 +134,23 @@ func (e *Event) Accept(a Admission) error {
 }
 
 // Reject answers an Open event: the client is refused with the HTTP status,
-// which must be from 400 to 599.
+// which must be from 400 to 599. Of another event it is a failure of the
+// handler: there is [Event.CloseClient].
 func (e *Event) Reject(status int, reason string) {
-	if e.Kind == Open {
-		e.reply = bus.Reply{Status: bus.Rejected, Code: status, Reason: reason}
+	if e.Kind != Open {
+		e.misuse = fmt.Errorf("worker: Reject of a %v event: only an Open event can be; use CloseClient", e.Kind)
+		return
 	}
+	e.reply = bus.Reply{Status: bus.Rejected, Code: status, Reason: reason}
 }
 
 // CloseClient answers with a close of the client, after the frame of Reply if
-// there is one. The code is 1000 or an application's own, 4100 to 4999.
+// there is one. The code is 1000 or an application's own, 4100 to 4999; 0 means
+// 4002.
 func (e *Event) CloseClient(code int, reason string) {
+	if code == 0 {
+		code = int(bus.CloseKicked)
+	}
 	e.reply.Status, e.reply.Code, e.reply.Reason = bus.Closed, code, reason
 }
 
@@ -140,6 +182,8 @@ func (e *Event) CloseInfo() (bus.CloseInfo, error) {
 // can see it.
 func (e *Event) checkReply() error {
 	switch r := &e.reply; {
+	case e.misuse != nil:
+		return e.misuse
 	case r.Kind == Text && !utf8.Valid(r.Data):
 		return errors.New("worker: a text reply must be valid UTF-8; use ReplyAs(worker.Binary, …)")
 	case r.Status == bus.Closed:

@@ -2,7 +2,7 @@ package worker
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,7 +26,8 @@ const (
 	warnInterval = 10 * time.Second
 )
 
-// link is the worker's connection to the bus of one life of one gateway.
+// link is the worker's connection to the bus of one life of one gateway. Its
+// goroutine, run, opens and closes it.
 type link struct {
 	// set at construction
 	w      *Worker
@@ -34,24 +35,20 @@ type link struct {
 	log    *slog.Logger
 	every  time.Duration // between two signs of progress
 	warn   *rate.Sometimes
+	jobs   *tally        // events in work
+	joined chan struct{} // closed when joining the queue group is over
+	stop   func()        // ends run; set before it starts
 
-	conn bus.Conn         // set by open
-	sub  bus.Subscription // set by open
-	jobs sync.WaitGroup   // events in work
+	// written once, by open under mu; what is done for an event comes after
+	conn bus.Conn         // nil: not yet
+	sub  bus.Subscription // nil: not yet, or it could not be had
 
-	mu   sync.Mutex
-	up   bool
-	down bool                // it was down once: whoever is there now may be another life
-	gone bool                // the registers do not know the gateway any more
-	work deadline.List[*job] // in progress, by when the gateway is told so
-}
-
-// job is one event while it is handled.
-type job struct {
-	link  *link
-	event bus.Event
-	reply string
-	node  deadline.Node[*job] // guarded by link.mu
+	mu      sync.Mutex
+	up      bool // the connection said so last
+	heard   bool // an event came since: it is up, said or not
+	gone    bool // the registers do not know the gateway any more
+	leaving bool // the queue group is not to be joined any more
+	work    deadline.List[*job]
 }
 
 func newLink(w *Worker, m register.Member) *link {
@@ -63,33 +60,66 @@ func newLink(w *Worker, m register.Member) *link {
 		w: w, member: m, every: wait / progressShare,
 		warn: &rate.Sometimes{First: 1, Interval: warnInterval},
 		log:  w.log.With("gateway", m.Name, "address", m.Address),
+		jobs: newTally(0), joined: make(chan struct{}),
 	}
 }
 
 func (l *link) gateway() bus.GatewayID { return bus.GatewayID(l.member.Name) }
 
-// open connects and joins the queue group. It does not wait for the gateway.
-func (l *link) open() error {
-	conn, err := l.w.dial(l)
-	if err != nil {
+// run opens the link and serves it until ctx ends; then it is closed after what
+// was answered is sent. An error means that it could not be opened.
+func (l *link) run(ctx context.Context) error {
+	opened, err := l.open(ctx)
+	if err != nil || !opened {
 		return err
 	}
-	l.conn = conn
+	l.progress(ctx)
+	if l.isUp() {
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+		defer cancel()
+		if err := l.conn.Flush(end); err != nil {
+			l.log.Warn("answers may be lost; their events will be given out again", "err", err)
+		}
+	}
+	l.conn.Close()
+	return nil
+}
+
+// open connects and joins the queue group. It takes seconds if the gateway
+// accepts the connection and then says nothing; it gives up, without an error,
+// if the link is no longer wanted by then.
+func (l *link) open(ctx context.Context) (opened bool, err error) {
+	defer close(l.joined)
+	conn, err := l.w.dial(l)
+	if err != nil {
+		return false, err
+	}
+	l.mu.Lock()
+	wanted := !l.leaving && ctx.Err() == nil
+	if wanted {
+		l.conn = conn // before the first event, whose handler may send
+	}
+	l.mu.Unlock()
+	if !wanted {
+		conn.Close()
+		return false, nil
+	}
 	sub, err := conn.QueueSubscribe(bus.EventSubjects(l.gateway(), l.w.cfg.Group), l.w.cfg.Group, l.receive)
 	if err != nil {
 		conn.Close()
-		return err
+		return false, err
 	}
+	l.mu.Lock()
 	l.sub = sub
-	return nil
+	l.mu.Unlock()
+	return true, nil
 }
 
 // status is told by the connection when it goes up or down.
 func (l *link) status(up bool, cause error) {
 	l.mu.Lock()
 	was := l.up
-	l.up = up
-	l.down = l.down || !up
+	l.up, l.heard = up, false
 	gone := l.gone
 	l.mu.Unlock()
 	switch {
@@ -115,14 +145,6 @@ func (l *link) over() bool {
 	return l.gone && !l.up
 }
 
-// mayBeElsewhere tells whether the link leads, or may come to lead, to another
-// life of the gateway: it is not up, or was not at some time.
-func (l *link) mayBeElsewhere() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return !l.up || l.down
-}
-
 func (l *link) setGone(gone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -135,44 +157,16 @@ func (l *link) isUp() bool {
 	return l.up
 }
 
-// receive takes one event, or hands it back. It does not block.
-func (l *link) receive(m *bus.Msg) {
-	ev, err := bus.ParseEvent(m)
-	if err != nil {
-		l.log.Warn("a message is no event; it is ignored", "subject", m.Subject, "err", err)
-		return
-	}
-	select {
-	case l.w.slots <- struct{}{}:
-	default:
-		l.w.count.busy.Add(1)
-		l.answer(ev.Kind, m.Reply, &bus.Reply{Status: bus.Busy})
-		return
-	}
-	j := &job{link: l, event: ev, reply: m.Reply}
-	j.node.Value = j
+// reach is the connection, for something that does not answer an event. An
+// error, which wraps ErrNoGateway, says that it is down: to try all the same
+// could block for as long as an attempt to connect takes.
+func (l *link) reach() (bus.Conn, error) {
 	l.mu.Lock()
-	l.work.Push(&j.node, time.Now().Add(l.every))
-	l.mu.Unlock()
-	l.jobs.Add(1)
-	l.w.jobs.Go(func() {
-		defer l.jobs.Done()
-		defer func() { <-l.w.slots }()
-		r := l.w.handle(j)
-		l.mu.Lock()
-		j.node.Remove()
-		l.mu.Unlock()
-		l.answer(ev.Kind, j.reply, &r)
-	})
-}
-
-// answer publishes the reply to an event. If it cannot, the gateway gives the
-// event out again.
-func (l *link) answer(kind bus.Kind, subject string, r *bus.Reply) {
-	if err := l.conn.Publish(r.Msg(kind, subject)); err != nil && !errors.Is(err, bus.ErrClosed) {
-		l.w.count.unsent.Add(1)
-		l.log.Debug("an answer is lost; the event will come again", "subject", subject, "err", err)
+	defer l.mu.Unlock()
+	if l.conn == nil || !l.up && !l.heard {
+		return nil, fmt.Errorf("%w %s: the link is down", ErrNoGateway, l.member.Name)
 	}
+	return l.conn, nil
 }
 
 // progress tells the gateway of every event that takes long, until ctx ends.
@@ -209,14 +203,27 @@ func (l *link) tell() time.Duration {
 		l.work.Push(n, now.Add(l.every))
 		j := n.Value
 		l.mu.Unlock()
-		l.answer(j.event.Kind, j.reply, &bus.Reply{Status: bus.Working})
+		l.answer(j, &bus.Reply{Status: bus.Working})
 	}
 }
 
-// leave leaves the queue group; what the gateway had sent is still handled.
+// leave leaves the queue group, be the connection up or down: it must not be
+// joined again when it is back. What the gateway had sent is still handled.
 func (l *link) leave(ctx context.Context) {
-	if !l.isUp() {
-		return // the gateway knows of no member here
+	l.mu.Lock()
+	l.leaving = true
+	conn := l.conn
+	l.mu.Unlock()
+	if conn == nil {
+		return // open gives up
+	}
+	select {
+	case <-l.joined:
+	case <-ctx.Done():
+		return
+	}
+	if l.sub == nil {
+		return
 	}
 	if err := l.sub.Drain(ctx); err != nil {
 		l.log.Warn("the link did not drain; events it held will be given out again", "err", err)
@@ -226,28 +233,12 @@ func (l *link) leave(ctx context.Context) {
 // retire ends a link that another one has taken the place of: what it got is
 // still answered, unless ctx ends before.
 func (l *link) retire(ctx context.Context) {
-	l.log.Info("gateway has restarted; old link closed")
-	if l.isUp() {
-		l.leave(ctx)
-		answered := make(chan struct{})
-		go func() { // joined by answered, or by the worker's end
-			l.jobs.Wait()
-			close(answered)
-		}()
-		select {
-		case <-answered:
-		case <-ctx.Done():
-		}
+	defer l.stop()
+	leave, cancel := context.WithTimeout(ctx, lastWords)
+	defer cancel()
+	l.leave(leave)
+	select {
+	case <-l.jobs.close():
+	case <-ctx.Done():
 	}
-	l.close(ctx)
-}
-
-// close ends the link after what was answered is sent.
-func (l *link) close(ctx context.Context) {
-	if l.isUp() {
-		if err := l.conn.Flush(ctx); err != nil {
-			l.log.Warn("answers may be lost; their events will be given out again", "err", err)
-		}
-	}
-	l.conn.Close()
 }

@@ -26,10 +26,12 @@ type fixture struct {
 	log       *strings.Builder
 	w         *Worker
 
+	wrap func(bus.Conn) bus.Conn // of every link's connection; nil: as it is
+	err  error
+	stop func()
+
 	mu       sync.Mutex
 	gateways map[string]*fakeGateway
-	err      error
-	stop     func()
 }
 
 // fakeGateway is the bus of a gateway, and its membership.
@@ -41,10 +43,10 @@ type fakeGateway struct {
 	conn   *membus.Conn
 	leave  func() // orderly
 	vanish func() // as one that is cut off from the registers
-	links  []*link
 	seq    uint64
 
 	mu      sync.Mutex
+	links   []*link // to it, in the order in which they were opened
 	replies []string
 	pushes  []string
 }
@@ -69,9 +71,15 @@ func inBubble(t *testing.T, cfg Config, h HandlerFunc, fn func(t *testing.T, f *
 			if g == nil || g.epoch != l.member.Epoch {
 				return nil, errors.New("no such gateway")
 			}
+			g.mu.Lock()
 			g.links = append(g.links, l)
+			g.mu.Unlock()
+			conn := bus.Conn(g.bus.Connect())
+			if f.wrap != nil {
+				conn = f.wrap(conn)
+			}
 			l.status(true, nil)
-			return g.bus.Connect(), nil
+			return conn, nil
 		}
 		conn := f.registers.Connect()
 		defer conn.Close()
@@ -108,8 +116,13 @@ func (f *fixture) start(fn func(context.Context) error) (stop func()) {
 	}
 }
 
-// gateway starts one and makes it a member.
+// gateway starts one and makes it a member, at an address of its name.
 func (f *fixture) gateway(name string, epoch bus.Epoch) *fakeGateway {
+	f.t.Helper()
+	return f.gatewayAt(name+":8300", name, epoch)
+}
+
+func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway {
 	f.t.Helper()
 	g := &fakeGateway{f: f, name: bus.GatewayID(name), epoch: epoch}
 	f.mu.Lock()
@@ -146,7 +159,7 @@ func (f *fixture) gateway(name string, epoch bus.Epoch) *fakeGateway {
 	}
 	conn := f.registers.Connect()
 	client, err := register.NewClient(register.ClientConfig{Self: register.Member{
-		Role: register.RoleGateway, Name: name, Epoch: epoch, Address: name + ":8300", AckWait: 3000,
+		Role: register.RoleGateway, Name: name, Epoch: epoch, Address: address, AckWait: 3000,
 	}})
 	if err != nil {
 		f.t.Fatal(err)
@@ -156,6 +169,16 @@ func (f *fixture) gateway(name string, epoch bus.Epoch) *fakeGateway {
 	f.t.Cleanup(func() { conn.Close(); g.leave() })
 	synctest.Wait()
 	return g
+}
+
+// cut has the worker see its latest link go down, and mend see it up again.
+func (g *fakeGateway) cut()  { g.link().status(false, errors.New("cut")); synctest.Wait() }
+func (g *fakeGateway) mend() { g.link().status(true, nil); synctest.Wait() }
+
+func (g *fakeGateway) link() *link {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.links[len(g.links)-1]
 }
 
 // send gives an event to the group.

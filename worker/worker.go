@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"runtime/debug"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,8 +19,8 @@ import (
 	"github.com/gatebus/gatebus/register"
 )
 
-// lastWords is how long a worker takes at most to send what it has answered
-// and to say goodbye, when its time to drain is over or not needed.
+// lastWords is how long a link takes at most to leave when another one is in
+// its place, and to send what was answered when it ends.
 const lastWords = 5 * time.Second
 
 // ErrUnfinished is wrapped by the error of Run when handlers were still at work
@@ -37,13 +37,12 @@ type Worker struct {
 	self    register.Member
 	auth    []nats.Option
 	cluster *Cluster
-	slots   chan struct{} // one for each event in work
+	jobs    *tally        // events in work
 	wake    chan struct{} // buffered: look at news and links
 	members *register.Client
 	dial    func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
 
-	count struct{ handled, failed, busy, unsent atomic.Int64 }
-	jobs  sync.WaitGroup
+	count struct{ handled, failed, busy, unsent, unreached atomic.Int64 }
 
 	handleCtx context.Context // of the handlers; set by Run before anything is received
 
@@ -63,9 +62,12 @@ type Stats struct {
 	Links   int   `json:"links"`   // gauge: gateways linked to
 	Working int   `json:"working"` // gauge: events in work
 	Handled int64 `json:"handled"` // events handled, failed ones included
-	Failed  int64 `json:"failed"`  // events whose handler returned an error or panicked
+	Failed  int64 `json:"failed"`  // events whose handler failed, or whose answer could not be
 	Busy    int64 `json:"busy"`    // events handed back at the concurrency limit
 	Unsent  int64 `json:"unsent"`  // answers that a broken link did not take
+	// Unreached counts the sends that did not go to a gateway because the link
+	// to it was down, one for each gateway.
+	Unreached int64 `json:"unreached"`
 }
 
 // Run makes a worker and runs it until ctx ends and it has drained. It is
@@ -95,13 +97,15 @@ func New(cfg Config, h Handler) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
+	// Nobody connects to a worker; but it must differ between two of one name.
+	address := host + "/" + strconv.Itoa(os.Getpid())
 	w := &Worker{
 		cfg: cfg, handler: h, log: cfg.Log.With("worker", cfg.Name),
 		self: register.Member{
 			Role: register.RoleWorker, Name: cfg.Name, Epoch: epoch,
-			Address: host, Group: cfg.Group, Version: buildinfo.Version(),
+			Address: address, Group: cfg.Group, Version: buildinfo.Version(),
 		},
-		slots: make(chan struct{}, cfg.Concurrency),
+		jobs:  newTally(cfg.Concurrency),
 		wake:  make(chan struct{}, 1),
 		links: map[linkKey]*link{},
 	}
@@ -149,11 +153,13 @@ func (w *Worker) Cluster() *Cluster { return w.cluster }
 // Stats is a snapshot. It may be called at any time.
 func (w *Worker) Stats() Stats {
 	s := Stats{
-		Working: len(w.slots),
+		Working: w.jobs.count(),
 		Handled: w.count.handled.Load(),
 		Failed:  w.count.failed.Load(),
 		Busy:    w.count.busy.Load(),
 		Unsent:  w.count.unsent.Load(),
+
+		Unreached: w.count.unreached.Load(),
 	}
 	for _, l := range w.allLinks() {
 		if l.isUp() {
@@ -191,7 +197,7 @@ func (w *Worker) run(ctx context.Context, registers bus.Conn) error {
 
 	tasks := sync.WaitGroup{}
 	defer tasks.Wait()
-	background, stop := context.WithCancel(handleCtx)
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	membership := make(chan error, 1)
 	tasks.Go(func() { membership <- w.members.Run(ctx, registers) })
@@ -239,11 +245,9 @@ func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 	}
 	for _, l := range w.allLinks() {
 		if l.over() {
-			w.mu.Lock()
-			delete(w.links, l.key())
-			w.mu.Unlock()
+			w.forget(l)
 			l.log.Info("gateway is gone; link closed")
-			l.conn.Close()
+			l.stop()
 		}
 	}
 }
@@ -263,23 +267,38 @@ func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.Wa
 		l.setGone(false)
 		return
 	}
-	l := newLink(w, m)
-	if err := l.open(); err != nil {
-		l.log.Error("cannot link to gateway", "err", err)
-		return
-	}
-	tasks.Go(func() { l.progress(ctx) })
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for k, old := range w.links {
-		// A link to a former life may have come back, without the registers, to
-		// this one: it must not stand in the queue group a second time.
-		if k.name == l.gateway() && old.member.Address == m.Address && old.mayBeElsewhere() {
-			delete(w.links, k)
+	// The address can only be had by one: a link to another life there leads to
+	// this one by now, or to nobody. It must not stand in the queue group, nor
+	// be sent on, a second time.
+	for _, old := range w.allLinks() {
+		if old.member.Address == m.Address {
+			w.forget(old)
+			old.log.Info("gateway has restarted; old link closed")
 			tasks.Go(func() { old.retire(ctx) })
 		}
 	}
+	l := newLink(w, m)
+	own, stop := context.WithCancel(ctx)
+	l.stop = stop
+	w.mu.Lock()
 	w.links[l.key()] = l
+	w.mu.Unlock()
+	tasks.Go(func() {
+		defer stop()
+		if err := l.run(own); err != nil && own.Err() == nil {
+			l.log.Error("cannot link to gateway", "err", err)
+			w.forget(l)
+		}
+	})
+}
+
+// forget takes a link off; it ends on its own.
+func (w *Worker) forget(l *link) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.links[l.key()] == l {
+		delete(w.links, l.key())
+	}
 }
 
 // dialGateway connects to the bus of a gateway, and to no other.
@@ -308,73 +327,26 @@ func (w *Worker) allLinks() []*link {
 	return links
 }
 
-// handle runs the handler on an event and returns the answer. Whatever the
-// handler does, only this event's client can suffer.
-func (w *Worker) handle(j *job) (reply bus.Reply) {
-	ev := &Event{
-		Kind: j.event.Kind, Data: j.event.Data,
-		Client: w.cluster.Client(j.event.Client),
-		UID:    j.event.UID, Delivery: j.event.Delivery,
-		Cluster: w.cluster,
-	}
-	if j.event.Session != "" {
-		ev.Session = []byte(j.event.Session)
-	}
-	err := w.call(ev)
-	if err == nil {
-		err = ev.checkReply()
-	}
-	w.count.handled.Add(1)
-	if err == nil {
-		return ev.reply
-	}
-	w.count.failed.Add(1)
-	w.log.Error("handler failed; the client is closed", "client", ev.Client.ID(), "kind", ev.Kind.String(), "err", err)
-	if ev.Kind == Open {
-		return bus.Reply{Status: bus.Rejected, Code: 500, Reason: "handler failed"}
-	}
-	return bus.Reply{Status: bus.Closed, Code: int(bus.CloseHandlerFailed), Reason: "handler failed"}
-}
-
-// call runs the handler; a panic becomes an error.
-func (w *Worker) call(ev *Event) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())
-		}
-	}()
-	return w.handler.Handle(w.handleCtx, ev)
-}
-
-// drain leaves all queue groups, lets the handlers finish, and closes the
-// links.
+// drain leaves all queue groups and lets the handlers finish. Links that are
+// not open yet are given up.
 func (w *Worker) drain(cancelHandlers context.CancelCauseFunc) error {
-	links := w.allLinks()
-	w.log.Info("draining", "working", len(w.slots))
+	w.log.Info("draining", "working", w.jobs.count())
 	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.Drain, ErrUnfinished)
 	defer cancel()
-	each(links, func(l *link) { l.leave(ctx) })
-
-	done := make(chan struct{})
-	go func() { // joined by done, unless a handler never returns
-		w.jobs.Wait()
-		close(done)
-	}()
-	var err error
+	each(w.allLinks(), func(l *link) { l.leave(ctx) })
+	idle := w.jobs.close()
 	select {
-	case <-done:
+	case <-idle:
+		return nil
 	case <-ctx.Done():
-		cancelHandlers(ErrUnfinished)
-		select { // those that heed their context
-		case <-done:
-		case <-time.After(time.Second):
-			err = fmt.Errorf("worker: %w: %d after %v", ErrUnfinished, len(w.slots), w.cfg.Drain)
-		}
 	}
-	end, cancelEnd := context.WithTimeout(context.Background(), lastWords)
-	defer cancelEnd()
-	each(links, func(l *link) { l.close(end) })
-	return err
+	cancelHandlers(ErrUnfinished)
+	select { // those that heed their context
+	case <-idle:
+		return nil
+	case <-time.After(time.Second):
+		return fmt.Errorf("worker: %w: %d after %v", ErrUnfinished, w.jobs.count(), w.cfg.Drain)
+	}
 }
 
 // each calls fn for all links at the same time and waits for all.

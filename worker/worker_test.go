@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -42,7 +43,14 @@ func TestHandle(t *testing.T) {
 		{"reject with a status that is none", Open, func(ev *Event) error { ev.Reject(200, "no"); return nil }, "reject 500 handler failed"},
 		{"error at open", Open, func(*Event) error { return errors.New("oops") }, "reject 500 handler failed"},
 		{"panic at open", Open, func(*Event) error { panic("oops") }, "reject 500 handler failed"},
-		{"reject a frame", Text, func(ev *Event) error { ev.Reject(403, "no"); return nil }, ""},
+		{"reject a frame", Text, func(ev *Event) error { ev.Reject(403, "no"); return nil }, "close 1011 handler failed"},
+		{"reject a close", Close, func(ev *Event) error { ev.Reject(403, "no"); return nil }, "close 1011 handler failed"},
+		{"reply as no frame", Text, func(ev *Event) error { ev.ReplyAs(Open, nil); return nil }, "close 1011 handler failed"},
+		{"reply as a frame to open", Open, func(ev *Event) error { ev.ReplyAs(Text, []byte("hi")); return nil }, ""},
+		{"close without a code", Text, func(ev *Event) error { ev.CloseClient(0, ""); return nil }, "close 4002"},
+		{"exit", Text, func(*Event) error { runtime.Goexit(); return nil }, "close 1011 handler failed"},
+		{"exit at open", Open, func(*Event) error { runtime.Goexit(); return nil }, "reject 500 handler failed"},
+		{"accept a uid that cannot be", Open, func(ev *Event) error { return ev.Accept(Admission{UID: strings.Repeat("x", 257)}) }, "reject 500 handler failed"},
 		{"accept a frame", Text, func(ev *Event) error { return ev.Accept(Admission{}) }, "close 1011 handler failed"},
 		{"close event", Close, func(ev *Event) error { ev.Reply([]byte("x")); return nil }, ""},
 	}
@@ -276,31 +284,28 @@ func TestLinks(t *testing.T) {
 		equal(t, "links", f.w.Stats().Links, 1)
 
 		// Now the connection breaks too.
-		g1.links[0].status(false, errors.New("broken"))
-		synctest.Wait()
+		g1.cut()
 		equal(t, "links", len(f.w.allLinks()), 0)
 		served("no more", g1, "no responders")
 
-		// A new life at the same address, before the old one has expired.
+		// Another life elsewhere, while the former is cut off from the registers.
 		g2 := f.gateway("g2", 2)
 		g2.vanish()
-		again := f.gateway("g2", 3)
+		time.Sleep(2 * register.Lease)
+		again := f.gatewayAt("elsewhere:8300", "g2", 3)
 		served("the new life", again, "x")
 		served("the old one too, as long as it is there", g2, "x")
-		g2.links[0].status(false, errors.New("broken"))
-		synctest.Wait()
+		g2.cut()
 		equal(t, "links", len(f.w.allLinks()), 1)
-		again.links[0].status(false, errors.New("a hiccup"))
-		again.links[0].status(true, nil)
-		synctest.Wait()
+		again.cut()
+		again.mend()
 		served("a broken connection of a member is kept", again, "x")
 
 		// An orderly goodbye: served until the connection ends.
 		again.leave()
 		synctest.Wait()
 		served("while it closes its clients", again, "x")
-		again.links[0].status(false, nil)
-		synctest.Wait()
+		again.cut()
 		equal(t, "links", len(f.w.allLinks()), 0)
 	})
 }
@@ -375,6 +380,8 @@ func TestNewChecks(t *testing.T) {
 		"group":        {Group: "*"},
 		"concurrency":  {Concurrency: -1},
 		"drain":        {Drain: -1},
+		"no unit":      {Drain: 30},
+		"blank secret": {Secret: " short          "},
 		"short secret": {Secret: "short"},
 	} {
 		if _, err := New(cfg, h); err == nil {

@@ -18,12 +18,13 @@ gatebus runs: a register, a gateway and a chat worker, on this machine only.
   clients   ws://{{.Clients}}        WebSocket, any path
   bus       nats://{{.Bus}}      workers connect here
   register  nats://{{.Register}}
-  admin     http://{{.Admin}}
+  admin     {{if .Admin}}http://{{.Admin}}{{else}}off{{end}}
 
 Try it:
 
-  1. Chat with yourself. Open this page in two windows:
-       http://{{.Admin}}/chat
+  1. Chat with yourself. {{if .Admin}}Open this page in two windows:
+       http://{{.Admin}}/chat{{else}}The page for it needs the admin listener, which is off:
+       connect to ws://{{.Clients}}/?name=ann with a WebSocket client.{{end}}
 
   2. Watch what the worker sends to clients, with the nats command:
        nats sub -s nats://{{.Bus}} 'gw.*.push.>'

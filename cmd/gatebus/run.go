@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -70,6 +73,7 @@ SIGTERM and SIGINT drain and stop it; a second one ends it at once.`, role),
 // is called when all ports are open.
 func runHost(ctx context.Context, cfg *configs.Config, started func(host.Addresses)) error {
 	log := newLogger(cfg.Log)
+	defer heedHangup(log)()
 	h, at, err := host.Start(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -84,6 +88,29 @@ func runHost(ctx context.Context, cfg *configs.Config, started func(host.Address
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// heedHangup says, until stop is called, that a SIGHUP does not reload yet. By
+// default the signal would end the process, without draining.
+func heedHangup(log *slog.Logger) (stop func()) {
+	signals, end, done := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
+	signal.Notify(signals, syscall.SIGHUP)
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-signals:
+				log.Warn("reload is not there yet; restart to apply changes")
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(end)
+		<-done
+	}
 }
 
 // listeners are the addresses of what runs, for the log.

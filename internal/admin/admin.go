@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"time"
 )
 
@@ -26,8 +27,8 @@ type Config struct {
 	Ready map[string]Check
 	// Stats are the figures of /stats, by role.
 	Stats map[string]func() any
-	// Gateway is the port where clients connect, for the chat page; "" if
-	// no gateway runs here.
+	// Gateway is the host:port on which the gateway listens for clients, for
+	// the chat page; "" if no gateway runs here.
 	Gateway string
 	Log     *slog.Logger
 }
@@ -131,9 +132,34 @@ func (s *Server) chat(w http.ResponseWriter, _ *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
-	if err := chatPage.Execute(w, struct{ Port string }{s.cfg.Gateway}); err != nil {
+	host, port := gatewayFor(s.cfg.Gateway, s.Addr())
+	if err := chatPage.Execute(w, struct{ Host, Port string }{host, port}); err != nil {
 		s.cfg.Log.Debug("chat page not sent", "err", err)
 	}
+}
+
+// gatewayFor is where a page of the admin listener finds the gateway. The host
+// is empty where it is the one that the page itself came from: if the gateway
+// listens on every interface, or on the same one as the admin listener, which
+// may be known to the browser under another name.
+func gatewayFor(gateway, admin string) (host, port string) {
+	host, port, err := net.SplitHostPort(gateway)
+	if err != nil {
+		return "", ""
+	}
+	own, _, err := net.SplitHostPort(admin)
+	if err != nil || host == own {
+		return "", port
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		switch {
+		case ip.IsUnspecified():
+			return "", port
+		case ip.Is6():
+			host = "[" + host + "]"
+		}
+	}
+	return host, port
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

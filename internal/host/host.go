@@ -10,8 +10,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
@@ -26,7 +26,12 @@ type Host struct {
 
 	parts []part // in the order in which they are stopped
 	admin *admin.Server
+
+	stopping atomic.Bool // Run has begun to stop the parts
 }
+
+// errStopping is why a host that stops is not ready.
+var errStopping = errors.New("stopping")
 
 // part is one role while it runs.
 type part interface {
@@ -101,15 +106,15 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 		Ready: map[string]admin.Check{}, Stats: map[string]func() any{},
 	}
 	for _, p := range h.parts {
-		cfg.Ready[p.role()], cfg.Stats[p.role()] = p.ready, p.stats
-	}
-	if at.Clients != "" {
-		_, port, err := net.SplitHostPort(at.Clients)
-		if err != nil {
-			return fmt.Errorf("gateway: address %s: %w", at.Clients, err)
+		cfg.Stats[p.role()] = p.stats
+		cfg.Ready[p.role()] = func() error {
+			if h.stopping.Load() {
+				return errStopping
+			}
+			return p.ready()
 		}
-		cfg.Gateway = port
 	}
+	cfg.Gateway = at.Clients
 	s, err := admin.Listen(ctx, cfg)
 	if err != nil {
 		return keyed("admin.listen", err)
@@ -150,6 +155,7 @@ func (h *Host) Run(ctx context.Context) error {
 		stops = append(stops, background(h.admin.Run))
 	}
 	<-ctx.Done()
+	h.stopping.Store(true)
 	for _, stop := range stops {
 		stop()
 	}

@@ -275,9 +275,105 @@ func TestAddressInUse(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s: no error", key)
 		}
-		if s := err.Error(); !strings.Contains(s, key) || !strings.Contains(s, l.Addr().String()) || !strings.Contains(s, "already in use") {
+		s := err.Error()
+		if !strings.HasPrefix(s, key+": ") || !strings.Contains(s, l.Addr().String()) || !strings.Contains(s, "already in use") ||
+			!strings.Contains(s, "--set "+key+"=HOST:PORT") || strings.Count(s, "--set") != 1 {
 			t.Errorf("%s: %s", key, s)
 		}
+	}
+}
+
+// Of a register each listener that cannot be had is named by its own key.
+func TestBothAddressesInUse(t *testing.T) {
+	var addrs []string
+	for range 2 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addrs = append(addrs, l.Addr().String())
+	}
+	cfg := load(t, "register.listen="+addrs[0], "register.cluster.listen="+addrs[1])
+	_, _, err := Start(t.Context(), cfg, slog.New(slog.DiscardHandler))
+	if err == nil {
+		t.Fatal("no error")
+	}
+	first, second, _ := strings.Cut(err.Error(), "\n")
+	if !strings.HasPrefix(first, "register.listen: ") || !strings.HasPrefix(second, "register.cluster.listen: ") {
+		t.Error(err)
+	}
+}
+
+// A host that stops says so to whoever asks whether it is ready, while it still
+// has clients.
+func TestNotReadyWhileStopping(t *testing.T) {
+	at, _, stop := run(t, load(t, "gateway.close_timeout=1s"))
+	ready(t, at)
+	dial(t, "ws://"+at.Clients) // it does not read: the gateway waits for it
+	stopped := make(chan struct{})
+	go func() { defer close(stopped); stop() }()
+	defer func() { <-stopped }()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for range tick.C {
+		status, body := get(t, "http://"+at.Admin+"/readyz")
+		if status == http.StatusOK {
+			continue
+		}
+		if n := strings.Count(body, `: "stopping"`); status != http.StatusServiceUnavailable || n != 3 {
+			t.Errorf("%d %s", status, body)
+		}
+		return
+	}
+}
+
+// The plain echo worker that dev tells of answers everything, open events too,
+// with what it got. Beside the chat worker it closes nobody.
+func TestEchoBesideChat(t *testing.T) {
+	at, log, _ := run(t, load(t))
+	ready(t, at)
+	nc, err := nats.Connect("nats://" + at.Bus)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.QueueSubscribe("gw.*.in.default.*", "default", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	var echoed, said int
+	for i := range 20 {
+		conn := dial(t, fmt.Sprintf("ws://%s/?name=n%d", at.Clients, i))
+		for j := range 4 {
+			text := fmt.Sprintf("%d of %d", j, i)
+			if err := conn.WriteMessage(websocket.TextMessage, []byte(text)); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				_, data, err := conn.ReadMessage()
+				if err != nil {
+					t.Fatalf("%s: %v\n%s", text, err, log)
+				}
+				if string(data) == text {
+					echoed++
+					break
+				}
+				var l handlers.Line
+				if err := json.Unmarshal(data, &l); err == nil && l.Text == text {
+					said++
+					break
+				}
+			}
+		}
+		if err := conn.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if echoed == 0 || said == 0 {
+		t.Fatalf("not both took part: %d echoed, %d said", echoed, said)
 	}
 }
 

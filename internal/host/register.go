@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/embedded"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/keys"
@@ -59,7 +61,7 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 		return nil, fmt.Errorf("register: %w", err)
 	}
 	if err := server.Start(ctx); err != nil {
-		return nil, keyed("register.listen or register.cluster.listen", err)
+		return nil, registerKeyed(c, err)
 	}
 	r := &registerPart{log: log, server: server}
 	defer func() {
@@ -87,6 +89,26 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	}
 	r.registrar = register.NewServer(c.Name, r.conn, log)
 	return r, nil
+}
+
+// registerKeyed says which keys a failed start of a register is about: it has
+// two listeners, and the error names the address of each that failed.
+func registerKeyed(c *configs.Register, err error) error {
+	failed := []error{err}
+	if j, ok := err.(interface{ Unwrap() []error }); ok {
+		failed = j.Unwrap()
+	}
+	for i, err := range failed {
+		switch s := err.Error(); {
+		case strings.Contains(s, " on "+c.Listen+": "):
+			failed[i] = keyed("register.listen", err)
+		case strings.Contains(s, " on "+c.Cluster.Listen+": "):
+			failed[i] = keyed("register.cluster.listen", err)
+		default:
+			failed[i] = fmt.Errorf("register: %w", err)
+		}
+	}
+	return errors.Join(failed...)
 }
 
 func (r *registerPart) role() string { return string(register.RoleRegister) }

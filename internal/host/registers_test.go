@@ -3,7 +3,6 @@ package host
 import (
 	"encoding/json"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -11,18 +10,14 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/testbed"
 )
 
-// freeAddr is a loopback address that was free a moment ago: a register that
-// restarts needs the same one again.
+// freeAddr is an address that stays free for this test: a register that restarts
+// needs the same one again.
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return testbed.MustFreeAddr(t, testbed.Host(1))
 }
 
 // registerOf is a register host i of n.
