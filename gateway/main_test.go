@@ -13,13 +13,13 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
-	"go.uber.org/goleak"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/bus/membus"
+	"github.com/gatebus/gatebus/internal/bubble"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bubble.Main(m) }
 
 // fixture is a gateway in a synctest bubble: a bus in memory, connections that
 // are pipes, and virtual time.

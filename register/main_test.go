@@ -3,7 +3,7 @@ package register
 import (
 	"testing"
 
-	"go.uber.org/goleak"
+	"github.com/gatebus/gatebus/internal/bubble"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bubble.Main(m) }

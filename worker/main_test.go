@@ -9,14 +9,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/goleak"
-
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/bus/membus"
+	"github.com/gatebus/gatebus/internal/bubble"
 	"github.com/gatebus/gatebus/register"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bubble.Main(m) }
 
 // fixture is a cluster in memory, in a synctest bubble: a register, gateways
 // that are nothing but a bus, and one worker.

@@ -4,14 +4,13 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"go.uber.org/goleak"
-
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/bus/bustest"
 	"github.com/gatebus/gatebus/bus/membus"
+	"github.com/gatebus/gatebus/internal/bubble"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bubble.Main(m) }
 
 // start makes a bus and returns what connects to it.
 func start(*testing.T) func() bus.Conn {

@@ -7,12 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/gatebus/gatebus/internal/bubble"
 	"github.com/gatebus/gatebus/internal/pump"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { bubble.Main(m) }
 
 // fill puts 0 to n-1 into the pump and tells how many did not fit.
 func fill(p *pump.Pump[int], n int) (dropped int) {
