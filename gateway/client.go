@@ -195,7 +195,9 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 			c.closeNowLocked(closing{bus.CloseCode(r.Code), bus.TrimReason(r.Reason)})
 		}
 	}
-	c.lane.pop()
+	if c.lane.head == e { // it was unlocked for a moment: a stop may have given it up
+		c.lane.pop()
+	}
 	c.advanceLocked()
 	c.unlockAndTidy()
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -359,6 +360,45 @@ func TestStopBeforeOpenIsOut(t *testing.T) {
 		r := <-c.opened
 		equal(t, "accepted first, as it was out", r.status, 0)
 		equal(t, "events", rec.took(), "open close:1012")
+		equal(t, "clients left", f.gw.Stats().Clients, 0)
+	})
+}
+
+// A stop whose time is over while a client is being let in gives the client up,
+// and nothing else.
+func TestAbandonWhileOpening(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		c := f.gw.newClient()
+		c.lane.add(newEvent(c, bus.Open, []byte("{}")))
+		f.gw.index.add(c)
+		f.gw.index.mu.Lock() // whoever binds the client waits here
+		c.mu.Lock()
+		c.advanceLocked()
+		c.mu.Unlock()
+		answered := make(chan struct{})
+		go func() {
+			c.answer(1, &bus.Msg{Subject: bus.ReplySubject("g1", c.id, 1), Data: []byte(`{"uid":"u"}`)})
+			close(answered)
+		}()
+		for accepted := false; !accepted; runtime.Gosched() {
+			c.mu.Lock()
+			accepted = c.accepted
+			c.mu.Unlock()
+		}
+		abandoned := make(chan struct{})
+		go func() {
+			c.abandon(closing{bus.CloseRestart, "the gateway restarts"})
+			close(abandoned)
+		}()
+		for popped := false; !popped; runtime.Gosched() {
+			c.mu.Lock()
+			popped = c.lane.empty()
+			c.mu.Unlock()
+		}
+		f.gw.index.mu.Unlock()
+		<-answered
+		<-abandoned
+		synctest.Wait()
 		equal(t, "clients left", f.gw.Stats().Clients, 0)
 	})
 }
