@@ -309,8 +309,12 @@ func (c *client) bouncedLocked(e *event) {
 		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there"})
 		return
 	}
-	if e.heldUntil.IsZero() {
-		e.heldUntil = time.Now().Add(c.gw.cfg.Hold)
+	hold := c.gw.cfg.Hold
+	if c.gw.stopping.Load() { // workers that stop at the same time do not come back
+		hold = min(hold, c.gw.cfg.AckWait)
+	}
+	if until := time.Now().Add(hold); e.heldUntil.IsZero() || until.Before(e.heldUntil) {
+		e.heldUntil = until
 	}
 	c.gw.dispatch.hold(e)
 }

@@ -136,3 +136,25 @@ func TestIDsAreNeverReused(t *testing.T) {
 	}
 	equal(t, "clients", len(seen), 15)
 }
+
+// When the workers have stopped as well, nobody takes the close events: that is
+// not waited for longer than for a silent worker.
+func TestStopWithoutWorkers(t *testing.T) {
+	inBubble(t, func(c *Config) { c.Drain = 0 }, func(t *testing.T, f *fixture) {
+		leave := f.worker(echo)
+		var peers []*peer
+		for range 20 {
+			peers = append(peers, f.dial("/"))
+		}
+		synctest.Wait()
+		leave()
+		f.stop()
+		for _, p := range peers {
+			equal(t, "code", p.closed(), bus.CloseRestart)
+		}
+		if most := f.gw.cfg.AckWait + 4*probeInterval; f.took > most {
+			t.Fatalf("took %v", f.took)
+		}
+		equal(t, "clients left", f.gw.Stats().Clients, 0)
+	})
+}
