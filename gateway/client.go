@@ -69,6 +69,9 @@ type closing struct {
 	reason string
 }
 
+// restarts is how a stopping gateway closes its clients.
+var restarts = closing{bus.CloseRestart, "the gateway restarts"}
+
 // openResult is how an open event ended: status 0 if the client is accepted,
 // else the HTTP status to refuse it with.
 type openResult struct {
@@ -309,6 +312,12 @@ func (c *client) bouncedLocked(e *event) {
 		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there"})
 		return
 	}
+	c.holdLocked(e)
+}
+
+// holdLocked keeps an event for as long as it may wait for a worker, counted
+// from the first time.
+func (c *client) holdLocked(e *event) {
 	hold := c.gw.cfg.Hold
 	if c.gw.stopping.Load() { // workers that stop at the same time do not come back
 		hold = min(hold, c.gw.cfg.AckWait)
@@ -378,6 +387,9 @@ func (c *client) holdOver(e *event) {
 
 // giveUpLocked drops the head and ends the client. It unlocks.
 func (c *client) giveUpLocked(e *event, end closing) {
+	if c.gw.stopping.Load() { // whatever else was wrong: another gateway may do better
+		end = restarts
+	}
 	c.gw.dispatch.forget(e)
 	c.lane.pop()
 	if e.kind == bus.Open {
@@ -460,9 +472,12 @@ func (c *client) closeAnswered(end closing) {
 		return
 	}
 	c.finishing = &end
-	if e := c.lane.head; e != nil && e.kind == bus.Open && e.delivery == 0 && e.state == held {
-		c.giveUpLocked(e, end) // no worker has heard of it
-		return
+	if e := c.lane.head; e != nil && e.state == held {
+		if e.kind == bus.Open && e.delivery == 0 {
+			c.giveUpLocked(e, end) // no worker has heard of it
+			return
+		}
+		c.holdLocked(e) // it has less time now
 	}
 	c.advanceLocked()
 	c.unlockAndTidy()

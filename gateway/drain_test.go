@@ -148,11 +148,15 @@ func TestStopWithoutWorkers(t *testing.T) {
 		}
 		synctest.Wait()
 		leave()
+		for _, p := range peers[:10] {
+			p.send("unanswered") // no reason to call it 1013
+		}
+		synctest.Wait()
 		f.stop()
 		for _, p := range peers {
 			equal(t, "code", p.closed(), bus.CloseRestart)
 		}
-		if most := f.gw.cfg.AckWait + 4*probeInterval; f.took > most {
+		if most := 2*f.gw.cfg.AckWait + 4*probeInterval; f.took > most {
 			t.Fatalf("took %v", f.took)
 		}
 		equal(t, "clients left", f.gw.Stats().Clients, 0)

@@ -245,19 +245,18 @@ func (g *Gateway) drain(server *http.Server) {
 	defer server.Close()
 	clients := g.index.all()
 	rand.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })
-	restart := closing{bus.CloseRestart, "the gateway restarts"}
 	start := time.Now()
 	for i, c := range clients {
 		at := start.Add(g.cfg.Drain * time.Duration(i) / time.Duration(len(clients)))
 		if !sleepUntil(ctx, at) {
 			break
 		}
-		c.closeAnswered(restart)
+		c.closeAnswered(restarts)
 	}
 	// Unanswered events have until the end of ctx.
 	if !g.waitEmpty(ctx) {
 		for _, c := range g.index.all() {
-			c.abandon(restart)
+			c.abandon(restarts)
 		}
 		last, cancel := context.WithTimeout(context.Background(), g.cfg.CloseTimeout)
 		defer cancel()

@@ -81,7 +81,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.index.add(c)
 	c.start()
 	if g.stopping.Load() { // drain may have looked before it was on the index
-		c.closeAnswered(closing{bus.CloseRestart, "the gateway restarts"})
+		c.closeAnswered(restarts)
 	}
 
 	var res openResult
