@@ -74,6 +74,18 @@ func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fi
 // nil for none. The returned function leaves at once.
 func (f *fixture) worker(fn func(bus.Event) *bus.Reply) (leave func()) {
 	f.t.Helper()
+	return f.plainWorker(func(ev bus.Event, reply string) []*bus.Msg {
+		if r := fn(ev); r != nil {
+			return []*bus.Msg{r.Msg(ev.Kind, reply)}
+		}
+		return nil
+	})
+}
+
+// plainWorker joins the default group with fn, which returns the messages to
+// publish for an event.
+func (f *fixture) plainWorker(fn func(ev bus.Event, reply string) []*bus.Msg) (leave func()) {
+	f.t.Helper()
 	conn := f.bus.Connect()
 	_, err := conn.QueueSubscribe(bus.EventSubjects("g1", "default"), "default", func(m *bus.Msg) {
 		ev, err := bus.ParseEvent(m)
@@ -81,9 +93,9 @@ func (f *fixture) worker(fn func(bus.Event) *bus.Reply) (leave func()) {
 			f.t.Errorf("event: %v", err)
 			return
 		}
-		if r := fn(ev); r != nil {
-			if err := conn.Publish(r.Msg(ev.Kind, m.Reply)); err != nil {
-				f.t.Errorf("reply: %v", err)
+		for _, out := range fn(ev, m.Reply) {
+			if err := conn.Publish(out); err != nil {
+				f.t.Errorf("publish to %s: %v", out.Subject, err)
 			}
 		}
 	})

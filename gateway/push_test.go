@@ -55,27 +55,14 @@ func TestPushes(t *testing.T) {
 // What a worker pushes before its reply arrives before it.
 func TestPushBeforeReply(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fixture) {
-		conn := f.bus.Connect()
-		defer conn.Close()
-		_, err := conn.QueueSubscribe(bus.EventSubjects("g1", "default"), "default", func(m *bus.Msg) {
-			ev, err := bus.ParseEvent(m)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			for _, out := range []*bus.Msg{
-				{Subject: "gw.g1.push.client." + string(ev.Client), Data: []byte("1-" + ev.Kind.String())},
-				{Subject: "gw.g1.push.client." + string(ev.Client), Data: []byte("2-" + ev.Kind.String())},
-				echo(ev).Msg(ev.Kind, m.Reply),
-			} {
-				if err := conn.Publish(out); err != nil {
-					t.Error(err)
-				}
+		f.plainWorker(func(ev bus.Event, reply string) []*bus.Msg {
+			push := "gw.g1.push.client." + string(ev.Client)
+			return []*bus.Msg{
+				{Subject: push, Data: []byte("1-" + ev.Kind.String())},
+				{Subject: push, Data: []byte("2-" + ev.Kind.String())},
+				echo(ev).Msg(ev.Kind, reply),
 			}
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		p := f.dial("/")
 		p.send("a")
 		synctest.Wait()

@@ -314,31 +314,18 @@ func TestTricklingReaderDoesNotDelayStop(t *testing.T) {
 // A worker that closes a client while it lets it in is heard with its code.
 func TestCloseWhileOpening(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fixture) {
-		conn := f.bus.Connect()
-		defer conn.Close()
-		_, err := conn.QueueSubscribe(bus.EventSubjects("g1", "default"), "default", func(m *bus.Msg) {
-			ev, err := bus.ParseEvent(m)
+		f.plainWorker(func(ev bus.Event, reply string) []*bus.Msg {
+			out := []*bus.Msg{(&bus.Reply{}).Msg(ev.Kind, reply)}
+			if ev.Kind != bus.Open {
+				return out
+			}
+			cl, err := bus.CloseRequest{Client: ev.Client, Code: 4101, Reason: "account locked"}.Msg("g1")
 			if err != nil {
 				t.Error(err)
-				return
+				return nil
 			}
-			out := []*bus.Msg{(&bus.Reply{}).Msg(ev.Kind, m.Reply)}
-			if ev.Kind == bus.Open {
-				cl, err := bus.CloseRequest{Client: ev.Client, Code: 4101, Reason: "account locked"}.Msg("g1")
-				if err != nil {
-					t.Error(err)
-				}
-				out = append([]*bus.Msg{cl}, out...)
-			}
-			for _, m := range out {
-				if err := conn.Publish(m); err != nil {
-					t.Error(err)
-				}
-			}
+			return append([]*bus.Msg{cl}, out...)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		p := f.dial("/")
 		equal(t, "code", p.closed(), 4101)
 		synctest.Wait()
