@@ -25,9 +25,17 @@ e2e:
 browser:
     go test -count=1 -v ./e2e/browser
 
+# breaks real processes for ten minutes, as root also their network; see --help
+chaos *options:
+    go run ./internal/chaos/cmd/chaos {{options}}
+
 # looks for inputs that break a parser, for a while each
 fuzz time="5s":
     .ci/fuzz {{time}}
+
+# measures the whole table beside a bare server, for some ten minutes; writes docs/performance.md
+bench *options:
+    go run ./cmd/gatebus bench all --markdown docs/performance.md {{options}}
 
 # go vet and staticcheck
 lint: vet staticcheck

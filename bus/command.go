@@ -8,6 +8,9 @@ import (
 // The operations that a gateway can be asked to do.
 const (
 	OpClose = "close" // CloseRequest: close a client
+	// OpHello has the gateway look who is on its bus: a worker has come or is
+	// leaving. Without it that is seen a moment later. It has no payload.
+	OpHello = "hello"
 )
 
 // Result is what a gateway answers to a push or command that has a reply

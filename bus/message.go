@@ -28,7 +28,15 @@ const (
 	HeaderKind     = "Gb-Kind"     // on a reply or push: text or binary
 	HeaderExcept   = "Gb-Except"   // on a push: client ids left out, separated by commas
 	HeaderStatus   = "Gb-Status"   // on a reply: busy, working, close …, reject …
+	// HeaderRoute is "sticky" on an event whose client's next events go to the
+	// worker that names itself in its reply; HeaderWorker is that name, a
+	// [WorkerAddress].
+	HeaderRoute  = "Gb-Route"
+	HeaderWorker = "Gb-Worker"
 )
+
+// RouteSticky is the value of HeaderRoute.
+const RouteSticky = "sticky"
 
 // ErrMessage is wrapped by the errors about messages that are not of the protocol.
 var ErrMessage = errors.New("not a message of the protocol")
@@ -49,8 +57,14 @@ func NoResponders(reply, subject string) *Msg {
 
 // Event is what happened to a client, as a gateway tells it to a worker.
 type Event struct {
-	Gateway  GatewayID
-	Group    string // the worker group that it is for
+	Gateway GatewayID
+	// Group is the worker group that it is for, or At the one worker; the
+	// other is empty.
+	Group string
+	At    WorkerAddress
+	// Sticky asks the worker to name itself in its reply ([NameWorker]): it
+	// will get the client's next events.
+	Sticky   bool
 	Kind     Kind
 	Client   ClientID
 	Seq      uint64 // counts the events of a client from 1
@@ -73,6 +87,12 @@ func (e *Event) Msg() (*Msg, error) {
 		Reply:   ReplySubject(e.Gateway, e.Client, e.Seq),
 		Header:  header,
 		Data:    e.Data,
+	}
+	if e.At != "" {
+		m.Subject = DirectSubject(e.Gateway, e.At, e.Kind)
+	}
+	if e.Sticky {
+		MarkSticky(m)
 	}
 	MarkDelivery(m, e.Delivery)
 	return m, nil
@@ -113,18 +133,42 @@ func ClientHeader(uid, session string) (Header, error) {
 // message gets headers of its own: those that it has may be shared by all
 // events of a client.
 func MarkDelivery(m *Msg, delivery int) {
-	if delivery <= 1 {
-		return
+	if delivery > 1 {
+		setHeader(m, HeaderDelivery, strconv.Itoa(delivery))
 	}
+}
+
+// MarkSticky sets the header that asks the worker to name itself. The message
+// gets headers of its own.
+func MarkSticky(m *Msg) { setHeader(m, HeaderRoute, RouteSticky) }
+
+// NameWorker names the worker in its reply to an event that asks for it.
+func NameWorker(m *Msg, at WorkerAddress) { setHeader(m, HeaderWorker, string(at)) }
+
+// WorkerOf is how the worker of a reply has named itself, "" if it has not.
+func WorkerOf(m *Msg) (WorkerAddress, error) {
+	v := m.Header.Get(HeaderWorker)
+	if v == "" {
+		return "", nil
+	}
+	at := WorkerAddress(v)
+	if err := at.Check(); err != nil {
+		return "", fmt.Errorf("bus: %w: %s: %w", ErrMessage, HeaderWorker, err)
+	}
+	return at, nil
+}
+
+// setHeader sets a header of this message alone.
+func setHeader(m *Msg, key, value string) {
 	if m.Header = maps.Clone(m.Header); m.Header == nil {
 		m.Header = Header{}
 	}
-	m.Header[HeaderDelivery] = []string{strconv.Itoa(delivery)}
+	m.Header[key] = []string{value}
 }
 
 // ParseEvent reverses [Event.Msg]. Data is shared with the message.
 func ParseEvent(m *Msg) (Event, error) {
-	g, group, kind, err := ParseEventSubject(m.Subject)
+	g, group, at, kind, err := parseEventSubject(m.Subject)
 	if err != nil {
 		return Event{}, err
 	}
@@ -135,7 +179,11 @@ func ParseEvent(m *Msg) (Event, error) {
 	if rg != g {
 		return Event{}, fmt.Errorf("bus: %w: event of gateway %q to be answered at %q", ErrMessage, g, m.Reply)
 	}
-	e := Event{Gateway: g, Group: group, Kind: kind, Client: client, Seq: seq, Delivery: 1, Data: m.Data}
+	e := Event{
+		Gateway: g, Group: group, At: at, Kind: kind,
+		Client: client, Seq: seq, Delivery: 1, Data: m.Data,
+		Sticky: m.Header.Get(HeaderRoute) == RouteSticky,
+	}
 	if v := m.Header.Get(HeaderDelivery); v != "" {
 		if e.Delivery, err = strconv.Atoi(v); err != nil || e.Delivery < 1 {
 			return Event{}, fmt.Errorf("bus: %w: %s %q is not a count", ErrMessage, HeaderDelivery, v)
@@ -148,6 +196,16 @@ func ParseEvent(m *Msg) (Event, error) {
 	}
 	e.Session = m.Header.Get(HeaderSession)
 	return e, nil
+}
+
+// parseEventSubject reads the subject of an event for a group or for one worker.
+func parseEventSubject(s string) (g GatewayID, group string, at WorkerAddress, k Kind, err error) {
+	if IsDirect(s) {
+		g, at, k, err = ParseDirectSubject(s)
+	} else {
+		g, group, k, err = ParseEventSubject(s)
+	}
+	return g, group, at, k, err
 }
 
 // OpenInfo is the payload of an open event: what the client asked for.

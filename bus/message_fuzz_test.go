@@ -16,6 +16,7 @@ import (
 
 func FuzzParseEvent(f *testing.F) {
 	f.Add("gw.g1.in.default.text", "gw.g1.out.g1-1-1.1", "2", "a%2eb", `{"a": 1}`, []byte("x"))
+	f.Add("gw.g1.at.w1.7.text", "gw.g1.out.g1-1-1.1", "", "", "", []byte("x"))
 	f.Add("gw.g1.in.default.open", "gw.g1.out.*.1", "", "", "", []byte(nil))
 	f.Add("gw.g1.in.default.close", "gw.g2.out.g1-1-1.1", "+3", "%", "x", []byte{0})
 	f.Fuzz(func(t *testing.T, subject, reply, delivery, uid, session string, data []byte) {

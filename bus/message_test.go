@@ -30,6 +30,10 @@ func TestEvent(t *testing.T) {
 			"gw.g1.in.g.close", "gw.g1.out.g1-1-2.1", nil},
 		{bus.Event{Gateway: "g1", Group: "g", Kind: bus.Text, Client: "g1-1-2", Seq: 2, Delivery: 2, UID: "a.b", Session: `{"a":"<ö>\n"}`},
 			"gw.g1.in.g.text", "gw.g1.out.g1-1-2.2", bus.Header{"Gb-Uid": {"a%2Eb"}, "Gb-Session": {`{"a":"<ö>\n"}`}, "Gb-Delivery": {"2"}}},
+		{bus.Event{Gateway: "g1", Group: "g", Sticky: true, Kind: bus.Open, Client: "g1-1-2", Seq: 1, Delivery: 1},
+			"gw.g1.in.g.open", "gw.g1.out.g1-1-2.1", bus.Header{"Gb-Route": {"sticky"}}},
+		{bus.Event{Gateway: "g1", At: "w1-x.7", Kind: bus.Text, Client: "g1-1-2", Seq: 2, Delivery: 1, Data: []byte("hi")},
+			"gw.g1.at.w1-x.7.text", "gw.g1.out.g1-1-2.2", nil},
 	} {
 		m, err := c.event.Msg()
 		if err != nil {

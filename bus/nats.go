@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-
-	"github.com/gatebus/gatebus/internal/pump"
 )
 
 const (
@@ -236,141 +234,11 @@ func notConnected(err error) bool {
 		errors.Is(err, nats.ErrHeadersNotSupported) // never connected: it knows no server
 }
 
-// Subscribe implements Conn.
-func (c *NATS) Subscribe(fn func(*Msg), subjects ...string) (Subscription, error) {
-	return c.subscribe(fn, "", subjects)
-}
-
-// QueueSubscribe implements Conn.
-func (c *NATS) QueueSubscribe(subject, queue string, fn func(*Msg)) (Subscription, error) {
-	if queue == "" { // NATS would make a plain subscription of it
-		return nil, fmt.Errorf("bus: subscribe to %s: a queue group needs a name", subject)
+// ID implements Conn.
+func (c *NATS) ID() ConnID {
+	id, err := c.nc.GetClientID()
+	if err != nil { // never connected
+		return 0
 	}
-	return c.subscribe(fn, queue, []string{subject})
-}
-
-// natsSubscription is one Subscribe call: one channel that nats.go's read loop
-// fills in order of arrival, whatever the subject, and one goroutine, the
-// pump, that empties it into the callback.
-type natsSubscription struct {
-	// set at construction
-	conn *NATS
-	pump *pump.Pump[*Msg]
-	subs []*nats.Subscription
-
-	leaving bool // guarded by conn.mu
-
-	mu      sync.Mutex
-	dropped []uint64 // of each of subs, when last asked: nats.go forgets it
-}
-
-func (c *NATS) subscribe(fn func(*Msg), queue string, subjects []string) (Subscription, error) {
-	s := &natsSubscription{
-		conn: c,
-		pump: pump.New[*Msg](subscriptionBuffer),
-	}
-	for _, subject := range subjects {
-		var (
-			sub *nats.Subscription
-			err error
-		)
-		if queue == "" {
-			sub, err = c.nc.ChanSubscribe(subject, s.pump.C)
-		} else {
-			sub, err = c.nc.ChanQueueSubscribe(subject, queue, s.pump.C)
-		}
-		if err != nil {
-			for _, sub := range s.subs {
-				_ = sub.Unsubscribe() // the connection is closed anyway, or the call is refused
-			}
-			return nil, c.wrap("subscribe to "+subject, err)
-		}
-		s.subs = append(s.subs, sub)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stop.Err() != nil {
-		return nil, ErrClosed
-	}
-	s.dropped = make([]uint64, len(s.subs))
-	c.running.Go(func() { s.pump.Run(c.stop, fn) })
-	return s, nil
-}
-
-// Drain implements Subscription.
-func (s *natsSubscription) Drain(ctx context.Context) error {
-	if err := s.leave(); err != nil {
-		return err
-	}
-	select {
-	case <-s.pump.Done():
-		if !s.pump.Drained() {
-			return ErrClosed
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("bus: drain: %w", context.Cause(ctx))
-	}
-}
-
-// leave starts to leave, once. It goes on whether or not somebody waits.
-func (s *natsSubscription) leave() error {
-	c := s.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s.leaving {
-		return nil
-	}
-	if c.stop.Err() != nil {
-		return ErrClosed
-	}
-	s.leaving = true
-	s.Dropped() // for the last time
-	left := make([]<-chan nats.SubStatus, 0, len(s.subs))
-	for _, sub := range s.subs {
-		closed := sub.StatusChanged(nats.SubscriptionClosed)
-		if drain(c.nc, sub) == nil {
-			left = append(left, closed)
-		}
-	}
-	c.running.Go(func() {
-		for _, closed := range left {
-			select {
-			case <-closed:
-			case <-c.stop.Done():
-				return
-			}
-		}
-		s.pump.Drain()
-	})
-	return nil
-}
-
-// drain takes a subscription off when all that the server has sent for it is in
-// the pump: nats.go unsubscribes, makes a round trip, and only then forgets it.
-// An error says that it was off already.
-//
-// While the connection is down nothing more can come, and a drain would be worse
-// than useless: nats.go subscribes anew at the reconnect and then forgets the
-// subscription without telling the server, which goes on giving it its share
-// of the queue group.
-func drain(nc *nats.Conn, sub *nats.Subscription) error {
-	if !nc.IsConnected() {
-		return sub.Unsubscribe()
-	}
-	return sub.Drain()
-}
-
-// Dropped implements Subscription.
-func (s *natsSubscription) Dropped() uint64 {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var n uint64
-	for i, sub := range s.subs {
-		if d, err := sub.Dropped(); err == nil {
-			s.dropped[i] = uint64(d)
-		}
-		n += s.dropped[i]
-	}
-	return n
+	return ConnID(id)
 }

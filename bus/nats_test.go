@@ -80,6 +80,16 @@ func TestConformanceInProcess(t *testing.T) {
 	})
 }
 
+func TestServerConformance(t *testing.T) {
+	t.Parallel()
+	bustest.RunServer(t, func(t *testing.T) (func() bus.Conn, bus.Server) {
+		s := serve(t, "127.0.0.1:0")
+		return func() bus.Conn {
+			return dial(t, bus.Config{URLs: []string{s.ClientURL()}, Name: t.Name(), Pinned: true})
+		}, s
+	})
+}
+
 // statuses collects what OnStatus is told.
 type statuses struct {
 	came chan struct{}

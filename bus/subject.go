@@ -51,11 +51,16 @@ func ParseKind(s string) (Kind, error) {
 
 // The subjects: gw.<gateway>.<verb>.…
 const (
-	root     = "gw."
-	verbIn   = "in"
-	verbOut  = "out"
-	verbPush = "push"
-	verbDo   = "do"
+	root        = "gw."
+	verbIn      = "in"
+	verbOut     = "out"
+	verbPush    = "push"
+	verbDo      = "do"
+	verbAt      = "at"
+	verbAsk     = "ask"
+	verbHeld    = "held"
+	verbBatch   = "batch"
+	verbReplies = "replies"
 )
 
 // EventSubject is where a gateway publishes events of one kind for a worker
@@ -114,6 +119,89 @@ func ParseReplySubject(s string) (g GatewayID, c ClientID, seq uint64, err error
 		return "", "", 0, fmt.Errorf("bus: %w: %q: %q is not an event number", ErrSubject, s, num)
 	}
 	return g, ClientID(client), seq, nil
+}
+
+// DirectSubject is where a gateway publishes events for one worker, which has
+// named itself by the address: gw.<gateway>.at.<address>.<kind>.
+func DirectSubject(g GatewayID, at WorkerAddress, k Kind) string {
+	return root + string(g) + "." + verbAt + "." + string(at) + "." + k.String()
+}
+
+// DirectSubjects covers what goes to one worker, whatever the connection:
+// gw.<gateway>.at.<instance>.*.*.
+func DirectSubjects(g GatewayID, instance string) string {
+	return root + string(g) + "." + verbAt + "." + instance + ".*.*"
+}
+
+// WorkerAddress is by what a worker names itself to a gateway that routes the
+// events of a client to one worker: one or two tokens of a subject. The SDK's
+// are <instance>.<connection>, so that what was meant for a former connection
+// of a worker can be told.
+type WorkerAddress string
+
+// NewWorkerAddress makes the address of an instance on a connection.
+func NewWorkerAddress(instance string, id ConnID) WorkerAddress {
+	return WorkerAddress(instance + "." + strconv.FormatUint(uint64(id), 10))
+}
+
+// Check tells whether the address can be part of a subject.
+func (a WorkerAddress) Check() error {
+	first, second, two := strings.Cut(string(a), ".")
+	err := CheckName(first)
+	if two && err == nil {
+		err = CheckName(second)
+	}
+	if err != nil {
+		return fmt.Errorf("bus: %w: worker address %q: %w", ErrSubject, a, err)
+	}
+	return nil
+}
+
+// ParseDirectSubject reverses [DirectSubject].
+func ParseDirectSubject(s string) (g GatewayID, at WorkerAddress, k Kind, err error) {
+	g, rest, err := cut(s, verbAt)
+	if err != nil {
+		return "", "", 0, err
+	}
+	i := strings.LastIndexByte(rest, '.')
+	if i < 0 {
+		return "", "", 0, fmt.Errorf("bus: %w: %q lacks a kind", ErrSubject, s)
+	}
+	at = WorkerAddress(rest[:i])
+	if err := at.Check(); err != nil {
+		return "", "", 0, err
+	}
+	if k, err = ParseKind(rest[i+1:]); err != nil {
+		return "", "", 0, fmt.Errorf("bus: %w: %q: %w", ErrSubject, s, err)
+	}
+	return g, at, k, nil
+}
+
+// AskSubject is where a gateway asks all workers which of its events they
+// hold: gw.<gateway>.ask.held. A worker that is subscribed there answers
+// every question with [Held]; one that is silent for long is taken for dead.
+func AskSubject(g GatewayID) string { return root + string(g) + "." + verbAsk + "." + verbHeld }
+
+// HeldSubject is where the question of the given number is answered:
+// gw.<gateway>.held.<number>.
+func HeldSubject(g GatewayID, number uint64) string {
+	return root + string(g) + "." + verbHeld + "." + strconv.FormatUint(number, 10)
+}
+
+// HeldSubjects covers every answer to a question of a gateway:
+// gw.<gateway>.held.*.
+func HeldSubjects(g GatewayID) string { return root + string(g) + "." + verbHeld + ".*" }
+
+// ParseHeldSubject reverses [HeldSubject].
+func ParseHeldSubject(s string) (g GatewayID, number uint64, err error) {
+	g, rest, err := cut(s, verbHeld)
+	if err != nil {
+		return "", 0, err
+	}
+	if number, err = strconv.ParseUint(rest, 10, 64); err != nil {
+		return "", 0, fmt.Errorf("bus: %w: %q: %q is not the number of a question", ErrSubject, s, rest)
+	}
+	return g, number, nil
 }
 
 // Scope is whom a push goes to.
@@ -203,8 +291,8 @@ func ParseCommandSubject(s string) (g GatewayID, op string, err error) {
 	return g, op, nil
 }
 
-// verb tells which of the subjects of a gateway s is (out, push, do, in), or
-// "" if none.
+// verb tells which of the subjects of a gateway s is (in, out, push, …), or ""
+// if none.
 func verb(s string) string {
 	if !strings.HasPrefix(s, root) {
 		return ""
@@ -219,6 +307,18 @@ func IsReply(subject string) bool { return verb(subject) == verbOut }
 
 // IsPush tells whether the subject is one of [PushSubjects].
 func IsPush(subject string) bool { return verb(subject) == verbPush }
+
+// IsDirect tells whether the subject is one of an event for one worker.
+func IsDirect(subject string) bool { return verb(subject) == verbAt }
+
+// IsBatch tells whether the subject is one of a batch of events.
+func IsBatch(subject string) bool { return verb(subject) == verbBatch }
+
+// IsReplies tells whether the subject is one of [RepliesSubjects].
+func IsReplies(subject string) bool { return verb(subject) == verbReplies }
+
+// IsHeld tells whether the subject is one of [HeldSubjects].
+func IsHeld(subject string) bool { return verb(subject) == verbHeld }
 
 // IsCommand tells whether the subject is one of [CommandSubjects].
 func IsCommand(subject string) bool { return verb(subject) == verbDo }

@@ -6,8 +6,10 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/chaos"
 )
 
 func TestCloseCodes(t *testing.T) {
@@ -26,5 +28,26 @@ func TestCloseCodes(t *testing.T) {
 	}
 	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
 		t.Errorf("close-codes.md has\n%s\nbut bus.CloseCodes is\n%s", g, w)
+	}
+}
+
+// The table of faults names every one that the harness has.
+func TestFaults(t *testing.T) {
+	doc, err := os.ReadFile("reliability.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shape := chaos.Shape{Registers: 2, Gateways: 2, Workers: 4, Network: true, Disk: true, Clock: true}
+	kinds := map[chaos.Kind]bool{}
+	for _, f := range chaos.Plan(1, shape, 10*time.Minute) {
+		kinds[f.Kind] = true
+	}
+	if len(kinds) < 20 {
+		t.Errorf("ten minutes have only %d kinds of faults", len(kinds))
+	}
+	for k := range kinds {
+		if !strings.Contains(string(doc), "`"+string(k)+"`") {
+			t.Errorf("reliability.md does not tell of the fault %s", k)
+		}
 	}
 }

@@ -31,6 +31,9 @@ var (
 	long = os.Getenv("GATEBUS_TEST_LONG") == "1"
 )
 
+// errNotYet has testbed.Poll go on.
+var errNotYet = errors.New("not yet")
+
 // soon is a context for what must happen: it ends after testbed.Patience.
 func soon(t *testing.T) context.Context {
 	t.Helper()

@@ -19,3 +19,6 @@ func (s *Server) SystemUser() (public string, sign func([]byte) ([]byte, error))
 
 // Options returns the options of NATS.
 func (s *Server) Options() (*server.Options, error) { return s.options() }
+
+// MaxPending is how much may wait for one connection, in bytes.
+const MaxPending = maxPending

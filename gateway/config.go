@@ -16,6 +16,9 @@ type Routing string
 const (
 	// RouteQueue gives each event to any worker of the group.
 	RouteQueue Routing = "queue"
+	// RouteSticky gives a client's open event to any worker of the group, and
+	// its later events to the same one for as long as that stays.
+	RouteSticky Routing = "sticky"
 )
 
 // Config is what a gateway can be told. [DefaultConfig] names every default.
@@ -27,7 +30,8 @@ type Config struct {
 	Listen string `koanf:"listen"`
 	// Group is the worker group that gets the events.
 	Group string `koanf:"group"`
-	// Routing says which worker of the group gets an event: queue, any one.
+	// Routing says which worker of the group gets an event: with queue any
+	// one, with sticky always the same for one client, for as long as it stays.
 	Routing Routing `koanf:"routing"`
 
 	// AckWait is how long a worker may be silent about an event before the
@@ -120,8 +124,8 @@ func (c *Config) Validate() error {
 	if err := bus.CheckName(c.Group); err != nil {
 		bad("group", "%w", err)
 	}
-	if c.Routing != RouteQueue {
-		bad("routing", "%q: only %q can be had", string(c.Routing), string(RouteQueue))
+	if c.Routing != RouteQueue && c.Routing != RouteSticky {
+		bad("routing", "%q: it is %s or %s", string(c.Routing), RouteQueue, RouteSticky)
 	}
 	for _, d := range []struct {
 		key        string

@@ -21,7 +21,15 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 		if c := g.index.get(id); c != nil {
 			c.answer(seq, m)
 		} else {
-			g.late(m)
+			g.late(bus.IsNoResponders(m) || m.Header.Get(bus.HeaderStatus) == "working")
+		}
+	case bus.IsReplies(m.Subject):
+		if err := g.replies(m); err != nil {
+			g.badRequest(m, err)
+		}
+	case bus.IsHeld(m.Subject):
+		if g.dispatch.census != nil {
+			g.dispatch.census.heard(m)
 		}
 	case bus.IsPush(m.Subject):
 		n, err := g.push(m)
@@ -32,10 +40,46 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 	}
 }
 
+// replies handles a batch of replies, or that nobody was there for one of
+// events.
+func (g *Gateway) replies(m *bus.Msg) error {
+	if bus.IsNoResponders(m) {
+		to, number, err := bus.ParseBatchReplySubject(m.Subject)
+		if err == nil {
+			g.roster.bounced(to, number)
+		}
+		return err
+	}
+	from, err := bus.ParseRepliesSubject(m.Subject)
+	if err != nil {
+		return err
+	}
+	epoch, rest, err := bus.BatchEpoch(m.Data)
+	if err != nil {
+		return err
+	}
+	if epoch != g.epoch {
+		g.late(false) // to a former life: its clients are gone
+		return nil
+	}
+	for len(rest) > 0 {
+		var r bus.BatchReply
+		if r, rest, err = bus.NextReply(rest); err != nil {
+			return err
+		}
+		if c := g.index.number(r.Client); c != nil {
+			c.reply(&r, from)
+		} else {
+			g.late(r.Status == bus.Working)
+		}
+	}
+	return nil
+}
+
 // late counts an answer to what is answered already. A sign of progress that
-// crossed the answer on its way is none.
-func (g *Gateway) late(m *bus.Msg) {
-	if m.Header.Get(bus.HeaderStatus) != "working" {
+// crossed the answer on its way is none, nor is what the server says.
+func (g *Gateway) late(no bool) {
+	if !no {
 		g.count.lateReply.Add(1)
 	}
 }
@@ -54,13 +98,11 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 	}
 	var gone []*client
 	g.index.each(p.Target, func(c *client) {
-		if _, ok := except[c.id]; ok || err != nil {
+		if _, ok := except[c.id]; ok {
 			return
 		}
 		if f.prepared == nil && p.Target.Scope != bus.ToClient {
-			if err = prepare(&f); err != nil { // of the first client; there may be none
-				return
-			}
+			f.prepare() // for the first client; there may be none
 		}
 		c.mu.Lock()
 		// A client that no worker has accepted yet is reached only by its id.
@@ -75,9 +117,6 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 	for _, c := range gone {
 		g.index.remove(c)
 	}
-	if err != nil {
-		return clients, fmt.Errorf("gateway: prepare frame: %w", err)
-	}
 	return clients, nil
 }
 
@@ -88,6 +127,9 @@ func (g *Gateway) command(m *bus.Msg) (clients int, err error) {
 		return 0, err
 	}
 	switch op {
+	case bus.OpHello:
+		g.roster.nudge()
+		return 0, nil
 	case bus.OpClose:
 		r, err := bus.ParseCloseRequest(m.Data)
 		if err != nil {

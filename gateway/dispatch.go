@@ -22,9 +22,17 @@ type dispatcher struct {
 	ackWait time.Duration
 	wake    chan struct{} // buffered: something waits for a first worker
 
-	mu   sync.Mutex
-	acks deadline.List[*event] // out, by when patience ends
-	held map[string]*heldGroup // by worker group; only groups with held events
+	census *census // nil: workers cannot be asked
+
+	// publishing is held for reading between the stamp of an event and its
+	// publication.
+	publishing sync.RWMutex
+
+	mu      sync.Mutex
+	acks    deadline.List[*event] // out, by when patience ends
+	overdue deadline.List[*event] // out, patience is over; the census knows more
+	stamp   uint64                // of what was published last
+	held    map[string]*heldGroup // by worker group; only groups with held events
 }
 
 // heldGroup are the events that wait for a first worker of one group.
@@ -44,22 +52,71 @@ func newDispatcher(conn bus.Conn, ackWait time.Duration) *dispatcher {
 	}
 }
 
-// publish gives the event's message to the bus and starts the clock. Its
+// publish starts the clock and gives the event's message to the bus. Its
 // client's mutex is held.
 func (d *dispatcher) publish(e *event, m *bus.Msg) error {
-	if err := d.conn.Publish(m); err != nil {
-		return err
-	}
+	d.publishing.RLock()
+	defer d.publishing.RUnlock()
 	d.await(e)
-	return nil
+	return d.conn.Publish(m)
+}
+
+// add gives the event to a worker that takes batches and starts the clock. One
+// that goes there because of others (its bond) waits behind them; with follow, if
+// they are there. Its client's mutex is held.
+func (d *dispatcher) add(p *link, e *event, follow bool) {
+	d.publishing.RLock()
+	defer d.publishing.RUnlock()
+	e.at, e.link = p.at, p
+	e.batch = p.add(e, follow)
+	d.await(e)
+}
+
+// sentTo are the events that are out on a worker's connection, in the batch of
+// the number or a later one, and their stamps.
+func (d *dispatcher) sentTo(id bus.ConnID, batch uint64) (events []*event, stamps []uint64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range []*deadline.List[*event]{&d.acks, &d.overdue} {
+		for n := l.Front(); n != nil; n = l.Next(n) {
+			if e := n.Value; e.link != nil && e.link.id == id && e.batch >= batch {
+				events, stamps = append(events, e), append(stamps, e.stamp)
+			}
+		}
+	}
+	return events, stamps
 }
 
 // await starts the clock for an answer anew. The client's mutex is held.
 func (d *dispatcher) await(e *event) {
-	e.state, e.due = out, time.Now().Add(d.ackWait)
+	e.client.lane.to(e, out)
+	e.due = time.Now().Add(d.ackWait)
 	d.mu.Lock()
+	d.stamp++
+	e.stamp = d.stamp
 	d.acks.Push(&e.node, e.due)
 	d.mu.Unlock()
+}
+
+// published is the newest stamp, at a moment when all that has a stamp is
+// published and all that is published has a stamp; 0 if nothing is out.
+func (d *dispatcher) published() (stamp uint64) {
+	d.publishing.Lock()
+	defer d.publishing.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.acks.Len() == 0 && d.overdue.Len() == 0 {
+		return 0
+	}
+	return d.stamp
+}
+
+// anyOverdue tells whether an event waits for the census to say what became of
+// it.
+func (d *dispatcher) anyOverdue() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.overdue.Len() > 0
 }
 
 // forget stops the clock. The client's mutex is held.
@@ -89,7 +146,7 @@ func (d *dispatcher) answered(e *event) {
 // hold keeps an event until a worker appears or its time is over. The client's
 // mutex is held.
 func (d *dispatcher) hold(e *event) {
-	e.state = held
+	e.client.lane.to(e, held)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	g := d.held[e.client.group]
@@ -153,8 +210,8 @@ func (d *dispatcher) run(ctx context.Context) {
 	}
 }
 
-// expireAcks hands the events that nobody answered in time to their clients,
-// and returns how long to wait for the next one.
+// expireAcks hands the events that nobody answered in time to the census, or
+// without one to their clients, and returns how long to wait for the next one.
 func (d *dispatcher) expireAcks() time.Duration {
 	for {
 		now := time.Now()
@@ -168,9 +225,15 @@ func (d *dispatcher) expireAcks() time.Duration {
 			d.mu.Unlock()
 			return wait
 		}
+		if d.census != nil {
+			d.overdue.Push(n, n.Due())
+			d.mu.Unlock()
+			d.census.nudge()
+			continue
+		}
 		n.Remove()
 		d.mu.Unlock()
-		n.Value.client.unanswered(n.Value, now)
+		n.Value.client.overdue(n.Value, now)
 	}
 }
 

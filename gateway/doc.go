@@ -3,13 +3,27 @@
 //
 // # Guarantees
 //
-//   - The events of one client (open, frames, close) are given out one at a time
-//     and in order: the next one when the one before it is answered.
-//   - An event that no worker answers within ack_wait is given out again, marked
-//     as a redelivery, max_deliver times in all; then it is dropped and counted
-//     and its client closed with 1011.
+//   - The events of one client (open, frames, close) are handled one at a time and
+//     in order. A worker that takes batches, as the SDK does, may have up to 32
+//     of them, or queue_bytes, and handles them in order; with any other one,
+//     the next is given out when the one before it is answered. What a worker
+//     has not answered that leaves, is gone, or hands one back, goes in order
+//     to the one that is picked then.
+//   - With queue routing any worker gets an event that none before it is
+//     unanswered of: of those that take batches the one with the least to do,
+//     else whom the queue group picks. With sticky routing a client's events go
+//     to the worker that took its open event, for as long as that stays.
+//   - An event that no worker has any more is given out again, marked as a
+//     redelivery, max_deliver times in all; then it is dropped and counted and
+//     its client closed with 1011. When a worker's connection ends that is at
+//     once; a worker that is frozen or cut off is disconnected ack_wait and
+//     150 ms after an event went to it. Both stand on workers that tell what
+//     they hold ([bus.AskSubject]); with others in the group, an event is given
+//     out again when it is not answered within ack_wait.
+//   - An event that a worker holds, as it says, is not given out again.
 //   - The first answer to an event counts. Any later one is discarded and
-//     counted, so a client sees at most one answer to a frame.
+//     counted, so a client sees at most one answer to a frame, and the answers
+//     in the order of its frames.
 //   - While no worker is there, events wait for at most hold; the first worker
 //     that appears gets them within some 50 ms. After hold the client is closed
 //     with 1013.
@@ -30,5 +44,6 @@
 // everything that comes from the bus (replies, pushes, commands) in order of
 // arrival; it never blocks. One goroutine watches deadlines, one pings.
 //
-// Locks are taken in this order: index, client, dispatcher.
+// Locks are taken in this order: index, client, dispatcher's publishing,
+// dispatcher.
 package gateway

@@ -38,6 +38,7 @@ type Gateway struct {
 	conn     bus.Conn
 	index    *index
 	dispatch *dispatcher
+	roster   *roster
 	upgrader *websocket.Upgrader
 	outs     string    // prefix of the reply subjects
 	start    time.Time // what clients' signs of life are counted from
@@ -62,8 +63,10 @@ type Gateway struct {
 }
 
 // New makes a gateway that speaks to its workers over conn, a connection to its
-// own bus. The epoch must be one of this start only. It starts nothing.
-func New(cfg Config, epoch bus.Epoch, conn bus.Conn, logger *slog.Logger) (*Gateway, error) {
+// own bus. server is that bus itself; nil where it runs elsewhere: what a worker
+// held that is gone is then given out again after ack_wait only. The epoch must
+// be one of this start only. It starts nothing.
+func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *slog.Logger) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
@@ -72,11 +75,15 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, logger *slog.Logger) (*Gate
 		log:      logger.With("gateway", cfg.Name),
 		warn:     &rate.Sometimes{First: 1, Interval: warnInterval},
 		conn:     conn,
-		index:    newIndex(),
+		index:    newIndex(bus.GatewayID(cfg.Name), epoch),
 		dispatch: newDispatcher(conn, cfg.AckWait),
 		upgrader: newUpgrader(),
 		subjects: map[string]map[bus.Kind]string{},
 		start:    time.Now(),
+	}
+	g.roster = newRoster(g, server)
+	if server != nil {
+		g.dispatch.census = newCensus(g, server)
 	}
 	g.outs = strings.TrimSuffix(bus.ReplySubjects(g.name), "*.*")
 	for _, group := range []string{cfg.Group} {
@@ -131,7 +138,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := g.subscribe(g.conn, bus.ReplySubjects(g.name), bus.PushSubjects(g.name), bus.CommandSubjects(g.name)); err != nil {
+	if err := g.subscribe(g.conn, bus.ReplySubjects(g.name), bus.RepliesSubjects(g.name), bus.HeldSubjects(g.name),
+		bus.PushSubjects(g.name), bus.CommandSubjects(g.name)); err != nil {
 		g.Close()
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -140,8 +148,16 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	var tasks sync.WaitGroup
 	server := g.newServer(serve)
-	served := make(chan error, 1)
+	served := make(chan error, 2)
 	tasks.Go(func() { served <- server.Serve(g.listener) })
+	if n := g.dispatch.census; n != nil {
+		tasks.Go(func() {
+			if err := n.run(serve); err != nil {
+				served <- fmt.Errorf("watch the bus: %w", err)
+			}
+		})
+		tasks.Go(func() { g.roster.run(serve) })
+	}
 	tasks.Go(func() { g.dispatch.run(serve) })
 	tasks.Go(func() { g.keepAlive(serve) })
 
@@ -185,9 +201,11 @@ func (g *Gateway) subscribe(conn bus.Conn, subjects ...string) error {
 
 // newClient makes a client with an id that was never used and never will be.
 func (g *Gateway) newClient() *client {
+	n := g.clients.Add(1)
 	c := &client{
 		gw:     g,
-		id:     bus.NewClientID(g.name, g.epoch, g.clients.Add(1)),
+		id:     bus.NewClientID(g.name, g.epoch, n),
+		number: n,
 		group:  g.cfg.Group,
 		log:    g.log,
 		opened: make(chan openResult, 1),
@@ -268,11 +286,13 @@ func (g *Gateway) drain(server *http.Server) {
 func (c *client) abandon(end closing) {
 	c.closeNow(end)
 	c.mu.Lock()
-	if e := c.lane.head; e != nil {
+	for e := c.lane.first; e != nil; e = c.lane.first {
+		if e.state == waiting {
+			c.gw.count.droppedClosing.Add(1)
+		}
 		c.gw.dispatch.forget(e)
 		c.lane.pop()
 	}
-	c.gw.count.droppedClosing.Add(int64(c.lane.clear()))
 	c.resolveLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
 	c.unlockAndTidy()
 }

@@ -8,8 +8,12 @@ import (
 
 // index finds clients by id, uid and group.
 type index struct {
+	// set at construction
+	gateway bus.GatewayID
+	epoch   bus.Epoch
+
 	mu      sync.RWMutex
-	clients map[bus.ClientID]*client
+	clients map[uint64]*client // by the number in their ids
 	uids    members
 	groups  members
 }
@@ -35,8 +39,8 @@ func (m members) remove(name string, c *client) {
 	}
 }
 
-func newIndex() *index {
-	return &index{clients: map[bus.ClientID]*client{}, uids: members{}, groups: members{}}
+func newIndex(g bus.GatewayID, epoch bus.Epoch) *index {
+	return &index{gateway: g, epoch: epoch, clients: map[uint64]*client{}, uids: members{}, groups: members{}}
 }
 
 func (x *index) len() int {
@@ -48,13 +52,28 @@ func (x *index) len() int {
 func (x *index) get(id bus.ClientID) *client {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
-	return x.clients[id]
+	return x.getLocked(id)
+}
+
+func (x *index) getLocked(id bus.ClientID) *client {
+	g, epoch, n, err := id.Parts()
+	if err != nil || g != x.gateway || epoch != x.epoch {
+		return nil
+	}
+	return x.clients[n]
+}
+
+// number finds a client by the number in its id.
+func (x *index) number(n uint64) *client {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return x.clients[n]
 }
 
 func (x *index) add(c *client) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.clients[c.id] = c
+	x.clients[c.number] = c
 }
 
 // bind gives a client its uid and groups, as the reply to its open event said.
@@ -65,7 +84,7 @@ func (x *index) bind(c *client, uid string, groups []string) {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.clients[c.id] != c {
+	if x.clients[c.number] != c {
 		return
 	}
 	if uid != "" {
@@ -81,10 +100,10 @@ func (x *index) bind(c *client, uid string, groups []string) {
 func (x *index) remove(c *client) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.clients[c.id] != c {
+	if x.clients[c.number] != c {
 		return
 	}
-	delete(x.clients, c.id)
+	delete(x.clients, c.number)
 	if c.uid != "" {
 		x.uids.remove(c.uid, c)
 	}
@@ -100,7 +119,7 @@ func (x *index) each(t bus.Target, fn func(*client)) {
 	defer x.mu.RUnlock()
 	switch t.Scope {
 	case bus.ToClient:
-		if c := x.clients[bus.ClientID(t.Name)]; c != nil {
+		if c := x.getLocked(bus.ClientID(t.Name)); c != nil {
 			fn(c)
 		}
 	case bus.ToUID:

@@ -8,36 +8,62 @@ import (
 )
 
 // event is one thing that happened to a client, from when it happened until it
-// is answered. All but node is guarded by the client's mutex.
+// is answered.
 type event struct {
 	// set at construction
 	client *client
 	kind   bus.Kind
 	data   []byte
 
-	// node is its place among the deadlines; guarded by the dispatcher's mutex.
-	node deadline.Node[*event]
+	// guarded by the dispatcher's mutex
+	node deadline.Node[*event] // its place among the deadlines
+	// link and batch are where it went last, if it went in a batch; written
+	// under the client's mutex while it is not among the deadlines.
+	link  *link
+	batch uint64
+	stamp uint64 // numbers what is out in the order in which it was published; written under both mutexes
 
-	seq   uint64 // set when it becomes the head
+	// guarded by the client's mutex
+	next  *event // behind it in the lane
+	seq   uint64 // its number among the client's events, from 1
 	state eventState
 	due   time.Time // when it is out: when patience ends
-	// delivery counts how often it was given out to a worker.
+	// at is the one worker it went to last, "" for the group to choose; bond
+	// says that it went there because its client is bound, or the one before
+	// it was there.
+	at   bus.WorkerAddress
+	bond bool
+	// alone says that it must not follow another one to its worker.
+	alone bool
+	// delivery counts how often it was given out, as far as a worker may have
+	// got it: it marks redeliveries.
 	delivery int
+	// lost counts how often that was in vain.
+	lost int
 	// busy counts how often it was handed back.
 	busy int
 	// heldUntil is when waiting for a first worker ends; zero before it starts.
 	heldUntil time.Time
+	// answer is what came for it while others before it were not answered.
+	answer *answer
+}
+
+// answer is a worker's final reply to an event, and the subject it came on.
+type answer struct {
+	bus.Reply
+	subject string
 }
 
 // eventState says where an event is.
 type eventState uint8
 
 const (
-	waiting eventState = iota // behind others
-	out                       // published; an answer is awaited until due
-	held                      // no worker is there
-	paused                    // handed back as busy; it goes out again shortly
-	settled                   // answered or given up
+	waiting  eventState = iota // to be given out, or to be given out again, in its turn
+	out                        // published; an answer is awaited until due
+	held                       // no worker is there
+	paused                     // handed back as busy; it goes out again shortly
+	answered                   // but not all before it are
+	settled                    // off the lane
 )
 
 func newEvent(c *client, kind bus.Kind, data []byte) *event {
@@ -46,72 +72,101 @@ func newEvent(c *client, kind bus.Kind, data []byte) *event {
 	return e
 }
 
-// lane keeps the events of one client in order: a head, which at most one
-// worker at a time is asked about, and those that wait behind it. It is pure
-// bookkeeping, guarded by its client's mutex.
+// lane keeps the events of one client in order, from the oldest that is not
+// settled to the newest. Without sticky routing at most one of them, the first,
+// is with a worker. It is pure bookkeeping, guarded by its client's mutex.
 type lane struct {
-	head  *event
-	queue []*event // behind the head
-	bytes int      // payload of queue
-	seq   uint64   // of the newest head
+	first, last *event
+	waiting     int    // events that wait
+	bytes       int    // payload of those
+	seq         uint64 // of the newest
 }
 
-// full tells whether the queue has reached a limit. An empty queue takes any
-// frame, whatever its size.
+// full tells whether what waits has reached a limit. A lane where nothing waits
+// takes any frame, whatever its size.
 func (l *lane) full(frames, bytes int) bool {
-	return len(l.queue) > 0 && (len(l.queue) >= frames || l.bytes >= bytes)
+	return l.waiting > 0 && (l.waiting >= frames || l.bytes >= bytes)
 }
 
 // add puts an event behind all others.
 func (l *lane) add(e *event) {
-	l.queue = append(l.queue, e)
-	l.bytes += len(e.data)
-}
-
-// next makes the first waiting event the head and returns it; nil if there is
-// a head already or nothing waits.
-func (l *lane) next() *event {
-	if l.head != nil || len(l.queue) == 0 {
-		return nil
-	}
-	e := l.queue[0]
-	l.queue[0] = nil
-	l.queue = l.queue[1:]
-	if len(l.queue) == 0 {
-		l.queue = nil // lets go of the array: most lanes are empty most of the time
-	}
-	l.bytes -= len(e.data)
 	l.seq++
-	e.seq = l.seq
-	l.head = e
-	return e
+	e.seq, e.state = l.seq, waiting
+	if l.last == nil {
+		l.first = e
+	} else {
+		l.last.next = e
+	}
+	l.last = e
+	l.count(e, 1)
 }
 
-// pop takes the head off: it is answered or given up.
-func (l *lane) pop() *event {
-	e := l.head
-	e.state = settled
-	l.head = nil
-	return e
+func (l *lane) count(e *event, n int) {
+	l.waiting += n
+	l.bytes += n * len(e.data)
 }
 
-// clear drops what waits behind the head and says how much that was.
-func (l *lane) clear() int {
-	n := len(l.queue)
-	l.queue, l.bytes = nil, 0
-	return n
+// to puts an event into another state.
+func (l *lane) to(e *event, s eventState) {
+	if e.state == waiting {
+		l.count(e, -1)
+	}
+	if s == waiting {
+		l.count(e, 1)
+	}
+	if was, is := e.state == out, s == out; was != is && e.link != nil {
+		if is {
+			e.link.out.Add(1)
+		} else {
+			e.link.out.Add(-1)
+		}
+	}
+	e.state = s
 }
 
-// keepLast drops what waits behind the head but the last one, and says how much
-// that was.
-func (l *lane) keepLast() int {
-	n := max(len(l.queue)-1, 0)
-	if n > 0 {
-		l.queue = []*event{l.queue[n]}
-		l.bytes = len(l.queue[0].data)
+// find returns the event with the number, nil if it is not there.
+func (l *lane) find(seq uint64) *event {
+	for e := l.first; e != nil && e.seq <= seq; e = e.next {
+		if e.seq == seq {
+			return e
+		}
+	}
+	return nil
+}
+
+// pop takes the first off.
+func (l *lane) pop() {
+	e := l.first
+	l.to(e, settled)
+	if l.first = e.next; l.first == nil {
+		l.last = nil
+	}
+	e.next = nil
+}
+
+// clear drops all that wait, or all but the last of them, and says how much that
+// was. What is with a worker stays.
+func (l *lane) clear(keepLast bool) int {
+	n := 0
+	var prev *event
+	for e := l.first; e != nil; e = e.next {
+		if e.state != waiting || keepLast && e == l.last {
+			prev = e
+			continue
+		}
+		l.to(e, settled)
+		n++
+		if prev == nil {
+			l.first = e.next
+		} else {
+			prev.next = e.next
+		}
+		if e == l.last {
+			l.last = prev
+		}
 	}
 	return n
 }
 
 // empty tells whether nothing is left to be answered.
-func (l *lane) empty() bool { return l.head == nil && len(l.queue) == 0 }
+func (l *lane) empty() bool { return l.first == nil }

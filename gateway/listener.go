@@ -172,6 +172,7 @@ func (c *client) isEnding() bool {
 func (c *client) connect(ws *wsConn) {
 	c.alive()
 	ws.alive = c.alive
+	ws.conn.SetCloseHandler(ws.answerClose)
 	ws.conn.SetPongHandler(func(string) error { c.alive(); return nil })
 	// gorilla would answer from the reader, and give up after a second.
 	ws.conn.SetPingHandler(func(data string) error { c.alive(); c.pong(data); return nil })

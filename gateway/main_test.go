@@ -43,7 +43,7 @@ func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fi
 		}
 		f := &fixture{t: t, log: &strings.Builder{}, listener: newPipeListener()}
 		conn := f.bus.Connect()
-		gw, err := New(cfg, bus.NewEpoch(time.Now()), conn, slog.New(slog.NewTextHandler(f.log, nil)))
+		gw, err := New(cfg, bus.NewEpoch(time.Now()), conn, &f.bus, slog.New(slog.NewTextHandler(f.log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,8 +3,6 @@ package gateway
 import (
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/gatebus/gatebus/bus"
 )
 
@@ -14,7 +12,7 @@ type frame struct {
 	data []byte
 	// prepared is the encoded frame, shared by all clients that it goes to;
 	// nil where it goes to one only.
-	prepared *websocket.PreparedMessage
+	prepared []byte
 }
 
 // outbox holds the frames that wait for one client to read them. It is guarded

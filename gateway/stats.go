@@ -12,10 +12,15 @@ type Stats struct {
 	Answered   int64 `json:"answered"`    // events that a worker answered
 	FramesOut  int64 `json:"frames_out"`  // frames put into clients' queues
 	Redelivery int64 `json:"redelivered"` // events given out again
+	Asked      int64 `json:"asked"`       // times that the workers were asked what they hold
 	Busy       int64 `json:"busy"`        // events that workers handed back
 	LateReply  int64 `json:"late_reply"`  // replies to an event that was answered before, or whose client is gone
 	BadReply   int64 `json:"bad_reply"`   // replies that break the protocol
 	BadRequest int64 `json:"bad_request"` // pushes and commands that break the protocol
+
+	// Disconnected counts the workers that were silent about what they hold
+	// while an event was overdue.
+	Disconnected int64 `json:"disconnected"`
 
 	// Events that no worker answered, by reason.
 	DroppedPoison  int64 `json:"dropped_poison"`  // given out max_deliver times
@@ -31,6 +36,7 @@ type Stats struct {
 // counters are the Stats as they are counted.
 type counters struct {
 	accepted, refused, eventsIn, answered, framesOut   atomic.Int64
+	asked, disconnected                                atomic.Int64
 	redelivered, busy, lateReply, badReply, badRequest atomic.Int64
 	droppedPoison, droppedHold, droppedClosing         atomic.Int64
 	closedSlow, closedSilent                           atomic.Int64
@@ -54,6 +60,8 @@ func (g *Gateway) Stats() Stats {
 		Answered:       c.answered.Load(),
 		FramesOut:      c.framesOut.Load(),
 		Redelivery:     c.redelivered.Load(),
+		Asked:          c.asked.Load(),
+		Disconnected:   c.disconnected.Load(),
 		Busy:           c.busy.Load(),
 		LateReply:      c.lateReply.Load(),
 		BadReply:       c.badReply.Load(),

@@ -1,11 +1,14 @@
 package gateway
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -26,7 +29,8 @@ const (
 type wsConn struct {
 	conn     *websocket.Conn
 	maxFrame int64
-	alive    func() // called when something was read of a frame
+	alive    func()      // called when something was read of a frame
+	closes   atomic.Bool // a close frame is sent, or about to be: there is only one
 }
 
 // frameReader reads a frame and tells that its peer is alive while it comes: no
@@ -62,8 +66,7 @@ func (w *wsConn) read() (bus.Kind, []byte, *hangup) {
 	if err != nil {
 		return 0, nil, w.classify(err)
 	}
-	// gorilla has a limit too, but sends its close past the frames that wait.
-	data, err := io.ReadAll(io.LimitReader(frameReader{r, w.alive}, w.maxFrame+1))
+	data, err := w.readFrame(r)
 	if err != nil {
 		return 0, nil, w.classify(err)
 	}
@@ -78,6 +81,29 @@ func (w *wsConn) read() (bus.Kind, []byte, *hangup) {
 	}
 	return bus.Text, data, nil
 }
+
+// readBuffers are what frames are read into, of any connection: their size is
+// known only at their end.
+var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// readFrame reads a frame of at most one byte more than the limit: gorilla has a
+// limit too, but sends its close past the frames that wait.
+func (w *wsConn) readFrame(r io.Reader) ([]byte, error) {
+	buf := readBuffers.Get().(*bytes.Buffer)
+	buf.Reset()
+	_, err := buf.ReadFrom(io.LimitReader(frameReader{r, w.alive}, w.maxFrame+1))
+	data := bytes.Clone(buf.Bytes())
+	if data == nil {
+		data = []byte{}
+	}
+	if buf.Cap() <= maxReadBuffer {
+		readBuffers.Put(buf)
+	}
+	return data, err
+}
+
+// maxReadBuffer is the largest buffer that is kept for later frames, in bytes.
+const maxReadBuffer = 64 << 10
 
 // hangup is why nothing more can be read: the code alone does not tell who
 // closed, since a peer may send any.
@@ -108,55 +134,96 @@ func (w *wsConn) classify(err error) *hangup {
 }
 
 // write sends frames, a ping, a pong, and a close frame at the end, within
-// timeout.
+// timeout. All of it goes in one system call, if it can.
 func (w *wsConn) write(frames []frame, ping bool, pong *string, last *closing, timeout time.Duration) error {
-	deadline := time.Now().Add(timeout)
-	if err := w.conn.SetWriteDeadline(deadline); err != nil {
+	conn := w.conn.NetConn()
+	if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
 		return err
 	}
+	if len(frames) == 1 && frames[0].prepared != nil && !ping && pong == nil && last == nil {
+		_, err := conn.Write(frames[0].prepared) // shared: not copied
+		return err
+	}
+	buf := writeBuffers.Get().(*[]byte)
+	defer writeBuffers.Put(buf)
+	b := (*buf)[:0]
 	for _, f := range frames {
-		var err error
-		switch {
-		case f.prepared != nil:
-			err = w.conn.WritePreparedMessage(f.prepared)
-		case f.kind == bus.Binary:
-			err = w.conn.WriteMessage(websocket.BinaryMessage, f.data)
-		default:
-			err = w.conn.WriteMessage(websocket.TextMessage, f.data)
+		if len(b) > 0 && len(b)+len(f.data) > maxWriteBuffer {
+			if _, err := conn.Write(b); err != nil {
+				return err
+			}
+			b = b[:0]
 		}
-		if err != nil {
-			return err
+		if f.prepared != nil {
+			b = append(b, f.prepared...)
+		} else {
+			b = appendFrame(b, opcode(f.kind), f.data)
 		}
 	}
 	if ping {
-		if err := w.conn.WriteControl(websocket.PingMessage, nil, deadline); err != nil {
-			return err
-		}
+		b = appendFrame(b, websocket.PingMessage, nil)
 	}
 	if pong != nil {
-		if err := w.conn.WriteControl(websocket.PongMessage, []byte(*pong), deadline); err != nil {
-			return err
-		}
+		b = appendFrame(b, websocket.PongMessage, []byte(*pong))
 	}
-	if last != nil {
-		msg := websocket.FormatCloseMessage(int(last.code), last.reason)
-		err := w.conn.WriteControl(websocket.CloseMessage, msg, deadline)
-		if err != nil && !errors.Is(err, websocket.ErrCloseSent) {
-			return err
-		}
+	if last != nil && w.closes.CompareAndSwap(false, true) {
+		b = appendFrame(b, websocket.CloseMessage, websocket.FormatCloseMessage(int(last.code), last.reason))
 	}
+	_, err := conn.Write(b)
+	if cap(b) <= maxWriteBuffer {
+		*buf = b
+	}
+	return err
+}
+
+// echoWait bounds the answer to a peer's close: little is in its way.
+const echoWait = time.Second
+
+// answerClose answers the close frame of a peer, unless one is sent already.
+func (w *wsConn) answerClose(code int, _ string) error {
+	if !w.closes.CompareAndSwap(false, true) {
+		return nil
+	}
+	conn := w.conn.NetConn()
+	if err := conn.SetWriteDeadline(time.Now().Add(echoWait)); err != nil {
+		return nil // the connection is at its end anyway
+	}
+	_, _ = conn.Write(appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")))
 	return nil
 }
 
-// prepare encodes a frame once for many clients.
-func prepare(f *frame) error {
-	t := websocket.TextMessage
-	if f.kind == bus.Binary {
-		t = websocket.BinaryMessage
+// writeBuffers are for what is written at once, of any connection.
+var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
+
+// maxWriteBuffer is how much is put together for one write, in bytes; a larger
+// frame goes alone.
+const maxWriteBuffer = 64 << 10
+
+// appendFrame appends a WebSocket frame, as a server sends it (RFC 6455 5.2):
+// whole and not masked.
+func appendFrame(b []byte, opcode int, data []byte) []byte {
+	b = append(b, 0x80|byte(opcode))
+	switch n := len(data); {
+	case n < 126:
+		b = append(b, byte(n))
+	case n <= 0xffff:
+		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
+	default:
+		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
 	}
-	var err error
-	f.prepared, err = websocket.NewPreparedMessage(t, f.data)
-	return err
+	return append(b, data...)
+}
+
+func opcode(k bus.Kind) int {
+	if k == bus.Binary {
+		return websocket.BinaryMessage
+	}
+	return websocket.TextMessage
+}
+
+// prepare encodes a frame once for many clients.
+func (f *frame) prepare() {
+	f.prepared = appendFrame(make([]byte, 0, len(f.data)+10), opcode(f.kind), f.data)
 }
 
 // timedOut tells whether a write failed for its deadline.

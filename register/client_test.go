@@ -43,7 +43,7 @@ func start(t *testing.T, fn func(context.Context) error) (stop func()) {
 
 func (c *cluster) register(name string) (*Server, func()) {
 	conn := c.bus.Connect()
-	s := NewServer(name, conn, slog.New(slog.DiscardHandler))
+	s := NewServer(Member{Role: RoleRegister, Name: name}, conn, slog.New(slog.DiscardHandler))
 	stop := start(c.t, s.Run)
 	synctest.Wait()
 	return s, func() { stop(); conn.Close() }

@@ -12,11 +12,16 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
-// expireInterval is how often leases are looked at.
-const expireInterval = Heartbeat / 4
+const (
+	// expireInterval is how often leases are looked at.
+	expireInterval = Heartbeat / 4
+	// paused is how late that may be before it says more about this process,
+	// which was stopped or starved, than about the members.
+	paused = Lease / 2
+)
 
 // Server is the registrar of one register: it hears every member, answers
-// them, and tells who is there.
+// them, tells who is there, and tells workers of gateways that died.
 type Server struct {
 	// set at construction
 	name string
@@ -24,25 +29,27 @@ type Server struct {
 	log  *slog.Logger
 
 	mu    sync.Mutex
-	table *Table
+	state *state
 }
 
-// NewServer makes the registrar of the register called name, over a connection
-// to its own NATS server. The log should name the register. It starts nothing.
-func NewServer(name string, conn bus.Conn, log *slog.Logger) *Server {
-	return &Server{name: name, conn: conn, log: log, table: NewTable()}
+// NewServer makes the registrar of a register, over a connection to its own
+// NATS server. Self is what the register announces about itself; it acts for
+// the registers only while it is on its own table. The log should name the
+// register. It starts nothing.
+func NewServer(self Member, conn bus.Conn, log *slog.Logger) *Server {
+	return &Server{name: self.Name, conn: conn, log: log, state: newState(self)}
 }
 
 // Members are those this register knows.
 func (s *Server) Members(roles ...Role) []Member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.table.Members(roles...)
+	return s.state.table.Members(roles...)
 }
 
 // Run registers members until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
-	sub, err := s.conn.Subscribe(s.receive, announceRoot+"*", leaveRoot+"*")
+	sub, err := s.conn.Subscribe(s.receive, announceRoot+"*", leaveRoot+"*", answerRoot+">", pendingSubject)
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
@@ -60,6 +67,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer warm.Stop()
 	tick := time.NewTicker(expireInterval)
 	defer tick.Stop()
+	tell := time.NewTicker(tellInterval)
+	defer tell.Stop()
+	last := time.Now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -70,30 +80,66 @@ func (s *Server) Run(ctx context.Context) error {
 				return fmt.Errorf("register: %w", err)
 			}
 			subs = append(subs, sub)
-		case now := <-tick.C:
-			s.mu.Lock()
-			changes := s.table.Expire(now)
-			s.mu.Unlock()
-			for i := range changes {
-				s.tell(&changes[i])
-			}
+		case <-tick.C:
+			now := time.Now() // the tick may have waited
+			s.step(now, now.Sub(last) > paused)
+			last = now
+		case <-tell.C:
+			s.tellRegisters(time.Now())
 		}
 	}
 }
 
-// receive handles an announcement or goodbye.
+// step lets time pass.
+func (s *Server) step(now time.Time, paused bool) {
+	s.mu.Lock()
+	if paused {
+		s.state.pause(now)
+	}
+	changes, send, lost := s.state.step(now)
+	leads := s.state.notices.leads
+	s.mu.Unlock()
+	for i := range changes {
+		s.tell(&changes[i])
+	}
+	for i := range send {
+		s.ask(&send[i])
+	}
+	s.tellLost(lost, leads)
+}
+
+// receive handles whatever is for all registers, in order of arrival.
 func (s *Server) receive(m *bus.Msg) {
+	switch {
+	case strings.HasPrefix(m.Subject, answerRoot):
+		s.receiveAnswer(m)
+	case m.Subject == pendingSubject:
+		s.receivePending(m)
+	default:
+		s.receiveMember(m)
+	}
+}
+
+// receiveMember handles an announcement or goodbye.
+func (s *Server) receiveMember(m *bus.Msg) {
 	member, err := decode[Member](m)
 	answer := ack{Register: s.name}
-	var change *Change
+	var (
+		change *Change
+		wrong  int
+	)
 	if err == nil {
+		now := time.Now()
 		s.mu.Lock()
 		if strings.HasPrefix(m.Subject, leaveRoot) {
-			change = s.table.Leave(member.Role, member.Name, member.Epoch)
+			change = s.state.leave(now, &member)
 		} else {
-			change, err = s.table.Announce(time.Now(), member)
+			change, wrong, err = s.state.announce(now, member)
 		}
 		s.mu.Unlock()
+	}
+	if wrong > 0 {
+		s.log.Info("a gateway that was taken for dead is alive; no worker group is told", "gateway", member.Name, "epoch", member.Epoch.String())
 	}
 	var conflict *ConflictError
 	switch {

@@ -34,10 +34,11 @@ type Member struct {
 	// Epoch tells two lives of the same name apart.
 	Epoch bus.Epoch `json:"epoch"`
 	// Address is where the others reach it, and what tells two processes of the
-	// same name apart: host:port of a gateway's bus or a register's client
-	// port. Nobody connects to a worker; its is <host name>/<process id>.
+	// same name from one that was started again: host:port of a gateway's bus
+	// or a register's client port. Nobody connects to a worker; its is the name
+	// of its host.
 	Address string `json:"address"`
-	// Group is the worker group that a worker is of.
+	// Group is the worker group that a worker is of, or that a gateway serves.
 	Group string `json:"group,omitempty"`
 	// AckWait is how patient a gateway is with silent workers, in milliseconds.
 	AckWait int64 `json:"ack_wait_ms,omitempty"`
@@ -175,6 +176,12 @@ func (t *Table) Extend(now time.Time) {
 		e.due = now.Add(Lease)
 		t.members[k] = e
 	}
+}
+
+// has tells whether that life of a member is on the table.
+func (t *Table) has(role Role, name string, epoch bus.Epoch) bool {
+	e, ok := t.members[key{role, name}]
+	return ok && e.member.Epoch == epoch
 }
 
 // Members are those on the table, in order of role and name; with roles, only

@@ -11,7 +11,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
-// TestTable replays the transcripts of testdata: what several tables, each as
+// TestTable replays the transcripts of testdata/table: what several tables, each as
 // one register or member sees it, make of the same story. To record them anew
 // after a change: go test ./register -run TestTable -rewrite, and read the
 // difference.
@@ -25,7 +25,7 @@ import (
 // t names the tables that hear it, "t=A,B" both; a table stands from when it
 // is first named. Moving the clock expires leases in all tables.
 func TestTable(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/table", func(t *testing.T, path string) {
 		s := &story{start: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC), tables: map[string]*Table{}}
 		s.now = s.start
 		datadriven.RunTest(t, path, s.run)

@@ -11,6 +11,9 @@
 //     in the middle, or the one before was. Only one answer counts.
 //   - A handler may take as long as it needs: the gateway is told that it is
 //     still at work.
+//   - Up to 32 events of a client wait here for their turn. Where a gateway
+//     routes sticky, a client's events come to the same worker for as long as
+//     that is linked and takes events.
 //   - The answer ([Event.Reply]) is sent when Handle returns, together with the
 //     acknowledgement. What Handle sends before by [Client.Send] and the
 //     methods of [Cluster] reaches clients of the same gateway before it, in
@@ -19,12 +22,15 @@
 //   - A handler that returns an error, panics, calls runtime.Goexit, or answers
 //     with what cannot be an answer or is larger than the gateway takes, ends
 //     one client, with 1011 (at open with HTTP status 500), and nothing else.
+//   - A client whose gateway dies has no close event. A handler that must know
+//     is a [GatewayDownHandler].
 //
 // # Coming and going
 //
 // A worker has a link to every gateway that the registers know of; it keeps
 // one up even if the registers forget the gateway or are all gone. Two workers
-// of one name both work; lists show the one that started first. When the
+// of one name both work; lists show the one that started first, of two on
+// one host the one that started last. When the
 // context of [Worker.Run] ends, the worker takes no more events, answers those
 // it has, and leaves: nothing is lost or handled twice for it.
 package worker

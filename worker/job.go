@@ -7,53 +7,281 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/batch"
 	"github.com/gatebus/gatebus/internal/deadline"
 )
 
 // errExit is the failure of a handler that neither returned nor panicked.
 var errExit = errors.New("worker: the handler ended its goroutine (runtime.Goexit)")
 
-// job is one event while it is handled.
+// job is one event from when it was taken until it is answered.
 type job struct {
 	// set at construction
-	link  *link
-	event bus.Event
-	reply string // the subject
+	link   *link
+	event  bus.Event
+	reply  string    // the subject; "" for an event of a batch
+	client uint64    // the number in the client's id
+	epoch  bus.Epoch // of the gateway, in the client's id too
+	// queued says that the event waits for its turn behind the client's others,
+	// follows that it does so if the one before it was taken here.
+	queued, follows bool
 
-	node deadline.Node[*job] // guarded by link.mu
+	// guarded by link.mu
+	next     *job // of the client
+	started  bool // it does not wait for its turn any more
+	node     deadline.Node[*job]
+	answered bool // its answer is on its way: no more signs of progress
 }
 
-// receive takes one event, or hands it back. It does not block.
+func (j *job) id() bus.EventID { return bus.EventID{Client: j.event.Client, Seq: j.event.Seq} }
+
+// receive takes one message of a gateway: an event, or the question which ones
+// are held. It does not block.
 func (l *link) receive(m *bus.Msg) {
-	ev, err := bus.ParseEvent(m)
+	var err error
+	switch {
+	case m.Subject == l.ask:
+		l.tellHeld(m)
+	case bus.IsBatch(m.Subject):
+		err = l.receiveBatch(m)
+	default:
+		var ev bus.Event
+		if ev, err = bus.ParseEvent(m); err == nil {
+			_, epoch, client, _ := ev.Client.Parts() // 0, if a gateway of another make names its clients otherwise
+			l.begin(&job{link: l, event: ev, epoch: epoch, client: client, reply: m.Reply, queued: ev.At != ""})
+		}
+	}
 	if err != nil {
 		l.log.Warn("a message is no event; it is ignored", "subject", m.Subject, "err", err)
-		return
 	}
-	j := &job{link: l, event: ev, reply: m.Reply}
-	if !l.take(j) {
-		l.w.count.busy.Add(1)
-		l.answer(j, &bus.Reply{Status: bus.Busy})
-		return
-	}
-	go j.run() // joined by the tallies, unless the handler never returns
 }
 
-// take counts the event as in work, if there is room for one more.
-func (l *link) take(j *job) bool {
-	if !l.w.jobs.add() {
-		return false
+// receiveBatch takes the events of a batch.
+func (l *link) receiveBatch(m *bus.Msg) error {
+	g, at, err := bus.ParseBatchSubject(m.Subject)
+	if err != nil {
+		return err
 	}
-	if !l.jobs.add() {
-		l.w.jobs.done()
-		return false
+	epoch, rest, err := bus.BatchEpoch(m.Data)
+	if err != nil {
+		return err
 	}
+	for len(rest) > 0 {
+		var e bus.BatchEvent
+		if e, rest, err = bus.NextEvent(rest); err != nil {
+			return err
+		}
+		l.begin(&job{
+			link: l, client: e.Client, epoch: epoch, queued: e.Queue, follows: e.Follow,
+			event: bus.Event{
+				Gateway: g, At: at, Kind: e.Kind, Client: bus.NewClientID(g, epoch, e.Client), Seq: e.Seq,
+				Delivery: e.Delivery, UID: e.UID, Session: e.Session, Data: e.Data,
+			},
+		})
+	}
+	return nil
+}
+
+// begin takes an event, or hands it back.
+func (l *link) begin(j *job) {
 	j.node.Value = j
+	switch ev := &j.event; {
+	case ev.At != "" && ev.At != l.address():
+		// Meant for a connection that is no more: what was sent before on it may
+		// be lost, so this one must wait its turn elsewhere.
+		l.handBack(j)
+	case j.follows && !l.tookBefore(j):
+		l.handBack(j)
+	case ev.Delivery > 1 && l.renew(j):
+		// The gateway gave up too early; the one that is at it will answer.
+		l.answer(j, &bus.Reply{Status: bus.Working})
+	case !l.take(j):
+		l.handBack(j)
+	}
+}
+
+// handBack gives an event back, and with it those that follow.
+func (l *link) handBack(j *job) {
+	l.mu.Lock()
+	if ln := l.lanes[j.owner()]; ln != nil {
+		ln.taken = 0
+	}
+	l.mu.Unlock()
+	l.w.count.busy.Add(1)
+	l.answer(j, &bus.Reply{Status: bus.Busy})
+}
+
+// address is by what the gateway can reach this worker alone.
+func (l *link) address() bus.WorkerAddress { return bus.NewWorkerAddress(l.w.instance, l.conn.ID()) }
+
+// take takes an event, and starts it when those of its client before it are done.
+// One that is sent here for those before it waits for its turn among all; any
+// other is only taken if there is room for it.
+func (l *link) take(j *job) bool {
+	if !l.jobs.begin() {
+		return false
+	}
+	waits := j.queued || j.follows
+	if waits && !l.w.jobs.take() || !waits && !l.w.jobs.begin() {
+		l.jobs.done()
+		return false
+	}
+	if l.hold(j) {
+		l.start(j)
+	}
+	return true
+}
+
+// start has the event handled, at once if there is room for it already.
+func (l *link) start(j *job) {
+	if j.queued || j.follows {
+		l.w.jobs.start(func() { go j.runDirect() })
+	} else {
+		go j.run() // joined by the tallies, unless the handler never returns
+	}
+}
+
+// runDirect is run for an event that may have waited here.
+func (j *job) runDirect() {
+	l := j.link
+	l.mu.Lock()
+	j.started = true
+	stale := j.event.At != "" && j.event.At != l.address()
+	j.answered = stale
+	l.mu.Unlock()
+	if stale {
+		// The connection was lost meanwhile, and with it maybe what was sent
+		// before this one.
+		defer j.over()
+		l.handBack(j)
+		return
+	}
+	j.run()
+}
+
+// owner is a client, among those of all lives of a gateway.
+type owner struct {
+	epoch bus.Epoch
+	n     uint64
+}
+
+func (j *job) owner() owner { return owner{j.epoch, j.client} }
+
+// lane is a client's events here, in order. The first of them is in work, or
+// about to be.
+type lane struct {
+	last  *job              // nil: there are none
+	taken uint64            // the number of the newest that was taken; 0: it was handed back
+	at    bus.WorkerAddress // by which that was sent
+	idle  bool              // none was there since the last sweep
+}
+
+// tookBefore tells whether the event before j was taken here, as far as is
+// remembered.
+func (l *link) tookBefore(j *job) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ln := l.lanes[j.owner()]
+	return ln != nil && ln.taken == j.event.Seq-1 && ln.at == j.event.At
+}
+
+// hold notes that the event is not answered yet. It tells whether it is the only
+// one of its client that is here.
+func (l *link) hold(j *job) (alone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.heard = true
 	l.work.Push(&j.node, time.Now().Add(l.every))
-	return true
+	ln := l.lanes[j.owner()]
+	if ln == nil {
+		ln = &lane{}
+		l.lanes[j.owner()] = ln
+	}
+	if alone = ln.last == nil; !alone {
+		ln.last.next = j
+	}
+	ln.last, ln.taken, ln.at, ln.idle = j, j.event.Seq, j.event.At, false
+	return alone
+}
+
+// over takes the event off and starts the one behind it.
+func (j *job) over() {
+	l := j.link
+	l.mu.Lock()
+	j.node.Remove()
+	if ln := l.lanes[j.owner()]; ln.last == j {
+		ln.last = nil
+	}
+	next := j.next
+	l.mu.Unlock()
+	if next != nil {
+		l.start(next)
+	}
+	l.jobs.done()
+	l.w.jobs.done()
+}
+
+// sweep forgets the clients that had nothing here since the last sweep.
+func (l *link) sweep() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for client, ln := range l.lanes {
+		switch {
+		case ln.last != nil:
+		case ln.idle:
+			delete(l.lanes, client)
+		default:
+			ln.idle = true
+		}
+	}
+}
+
+// renew tells whether the event of a redelivery is here already, in work or
+// waiting. One that waits is from now on the one that came again: it keeps its
+// place, and is not handed back for the connection that it came on first.
+func (l *link) renew(again *job) bool {
+	id := again.id()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for n := l.work.Front(); n != nil; n = l.work.Next(n) {
+		j := n.Value
+		if j.id() != id || j.answered {
+			continue
+		}
+		if j.waitsLocked() {
+			j.event.At, j.event.Sticky, j.event.Delivery = again.event.At, again.event.Sticky, again.event.Delivery
+		}
+		if ln := l.lanes[j.owner()]; ln != nil {
+			ln.taken, ln.at = j.event.Seq, again.event.At
+		}
+		return true
+	}
+	return false
+}
+
+// waitsLocked tells whether the job waits for its turn.
+func (j *job) waitsLocked() bool { return (j.queued || j.follows) && !j.started }
+
+// tellHeld answers the gateway's question. Every event that was sent before the
+// question has been received; answers that were given are on their way before
+// this one.
+func (l *link) tellHeld(m *bus.Msg) {
+	held := bus.Held{Connection: l.conn.ID()}
+	address := l.address()
+	l.mu.Lock()
+	for n := l.work.Front(); n != nil; n = l.work.Next(n) {
+		if j := n.Value; !j.waitsLocked() || j.event.At == address { // else it will be handed back
+			held.Events = append(held.Events, j.id())
+		}
+	}
+	l.mu.Unlock()
+	l.replies.Flush() // those of events that are no longer among the held
+	for _, answer := range held.Msgs(m.Reply) {
+		if err := l.conn.Publish(answer); err != nil {
+			l.log.Debug("cannot tell a gateway what is held", "err", err)
+			return
+		}
+	}
 }
 
 // run has the event handled and answers it. Whatever the handler does, only
@@ -82,8 +310,9 @@ func (j *job) run() {
 // finish answers the event after its handler.
 func (j *job) finish(ev *Event, err error) {
 	l, w := j.link, j.link.w
-	defer w.jobs.done()
-	defer l.jobs.done()
+	// It is held until its answer is on its way: a gateway that asks would give
+	// it to another worker.
+	defer j.over()
 	if err == nil {
 		err = ev.checkReply()
 	}
@@ -93,7 +322,7 @@ func (j *job) finish(ev *Event, err error) {
 		reply = w.failed(j, err)
 	}
 	l.mu.Lock()
-	j.node.Remove()
+	j.answered = true
 	l.mu.Unlock()
 	if err := l.answer(j, &reply); errors.Is(err, bus.ErrTooLarge) {
 		reply = w.failed(j, err)
@@ -113,13 +342,62 @@ func (w *Worker) failed(j *job, err error) bus.Reply {
 	return bus.Reply{Status: bus.Closed, Code: int(bus.CloseHandlerFailed), Reason: reason}
 }
 
+// maxBatched is the largest reply that goes into a batch, in bytes: with it, a
+// batch is still below what any server takes.
+const maxBatched = 4 * batch.Size
+
 // answer publishes a reply to an event. If it cannot, the gateway gives the
 // event out again; only a reply that is too large would be so for ever.
 func (l *link) answer(j *job, r *bus.Reply) error {
-	err := l.conn.Publish(r.Msg(j.event.Kind, j.reply))
-	if err != nil && !errors.Is(err, bus.ErrClosed) && !errors.Is(err, bus.ErrTooLarge) {
-		l.w.count.unsent.Add(1)
-		l.log.Debug("an answer is lost; the event will come again", "subject", j.reply, "err", err)
+	// That something sent to a former connection is handed back is said with its
+	// address: another worker may have it by now.
+	stale := r.Status == bus.Busy && j.event.At != "" && (j.reply != "" || j.event.At != l.address())
+	if j.reply == "" && len(r.Data) <= maxBatched && !stale && l.batchReply(j, r) {
+		return nil
 	}
+	reply := j.reply
+	if reply == "" {
+		reply = bus.ReplySubject(l.gateway(), j.event.Client, j.event.Seq)
+	}
+	m := r.Msg(j.event.Kind, reply)
+	switch {
+	case stale:
+		bus.NameWorker(m, j.event.At)
+	case j.event.Sticky && r.Status != bus.Busy && r.Status != bus.Working:
+		bus.NameWorker(m, l.address())
+	}
+	err := l.conn.Publish(m)
+	l.unsent(m.Subject, 1, err)
 	return err
+}
+
+// batchReply puts a reply into a batch; false if that is about another life of
+// the gateway.
+func (l *link) batchReply(j *job, r *bus.Reply) bool {
+	data := l.replies.Begin()
+	if len(data) == 0 {
+		data = bus.BeginBatch(data, j.epoch)
+	}
+	epoch, _, err := bus.BatchEpoch(data)
+	if err != nil || epoch != j.epoch {
+		l.replies.End(data)
+		return false
+	}
+	b := bus.BatchReply{Client: j.client, Seq: j.event.Seq, Reply: *r}
+	l.replies.End(b.Append(data))
+	return true
+}
+
+// send publishes a batch of replies.
+func (l *link) send(b batch.Batch) {
+	m := &bus.Msg{Subject: bus.RepliesSubject(l.gateway(), l.address()), Data: b.Data}
+	l.unsent(m.Subject, b.Parts, l.conn.Publish(m))
+}
+
+// unsent counts replies that could not be published.
+func (l *link) unsent(subject string, replies int, err error) {
+	if err != nil && !errors.Is(err, bus.ErrClosed) && !errors.Is(err, bus.ErrTooLarge) {
+		l.w.count.unsent.Add(int64(replies))
+		l.log.Debug("answers are lost; their events will come again", "subject", subject, "answers", replies, "err", err)
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/batch"
 	"github.com/gatebus/gatebus/internal/deadline"
 	"github.com/gatebus/gatebus/register"
 )
@@ -21,6 +22,10 @@ const (
 	// progressShare of a gateway's patience passes before it is told that an
 	// event is still worked on; two such messages can be lost.
 	progressShare = 3
+	// sweepInterval is how often clients are forgotten that had nothing here in
+	// the meantime. An event that follows one from before then is handed back,
+	// which costs it a round trip; it comes within milliseconds, though.
+	sweepInterval = 5 * time.Second
 	// warnInterval is how often a gateway that cannot be reached is worth a
 	// line in the log.
 	warnInterval = 10 * time.Second
@@ -35,9 +40,16 @@ type link struct {
 	log    *slog.Logger
 	every  time.Duration // between two signs of progress
 	warn   *rate.Sometimes
-	jobs   *tally        // events in work
-	joined chan struct{} // closed when joining the queue group is over
-	stop   func()        // ends run; set before it starts
+	jobs   *tally // events held
+	ask    string // where the gateway asks what is held
+	shared string // the events of the group
+	direct string // the events for this worker alone
+	dense  string // the same and those of the group, in batches
+	// replies to events that came in batches
+	replies *batch.Batcher
+	senders sync.WaitGroup // of replies
+	joined  chan struct{}  // closed when joining the queue group is over
+	stop    func()         // ends run; set before it starts
 
 	// written once, by open under mu; what is done for an event comes after
 	conn bus.Conn         // nil: not yet
@@ -49,6 +61,7 @@ type link struct {
 	gone    bool // the registers do not know the gateway any more
 	leaving bool // the queue group is not to be joined any more
 	work    deadline.List[*job]
+	lanes   map[owner]*lane
 }
 
 func newLink(w *Worker, m register.Member) *link {
@@ -56,12 +69,18 @@ func newLink(w *Worker, m register.Member) *link {
 	if wait <= 0 {
 		wait = defaultAckWait
 	}
-	return &link{
+	g := bus.GatewayID(m.Name)
+	l := &link{
 		w: w, member: m, every: wait / progressShare,
-		warn: &rate.Sometimes{First: 1, Interval: warnInterval},
-		log:  w.log.With("gateway", m.Name, "address", m.Address),
-		jobs: newTally(0), joined: make(chan struct{}),
+		ask: bus.AskSubject(g), shared: bus.EventSubjects(g, w.cfg.Group), direct: bus.DirectSubjects(g, w.instance),
+		dense: bus.BatchSubjects(g, w.instance),
+		lanes: map[owner]*lane{},
+		warn:  &rate.Sometimes{First: 1, Interval: warnInterval},
+		log:   w.log.With("gateway", m.Name, "address", m.Address),
+		jobs:  newTally(0), joined: make(chan struct{}),
 	}
+	l.replies = batch.New(l.send, l.senders.Go)
+	return l
 }
 
 func (l *link) gateway() bus.GatewayID { return bus.GatewayID(l.member.Name) }
@@ -74,6 +93,7 @@ func (l *link) run(ctx context.Context) error {
 		return err
 	}
 	l.progress(ctx)
+	l.replies.Flush()
 	if l.isUp() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 		defer cancel()
@@ -82,6 +102,7 @@ func (l *link) run(ctx context.Context) error {
 		}
 	}
 	l.conn.Close()
+	l.senders.Wait()
 	return nil
 }
 
@@ -104,7 +125,7 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 		conn.Close()
 		return false, nil
 	}
-	sub, err := conn.QueueSubscribe(bus.EventSubjects(l.gateway(), l.w.cfg.Group), l.w.cfg.Group, l.receive)
+	sub, err := conn.QueueSubscribe(l.shared, l.w.cfg.Group, l.receive, l.direct, l.dense, l.ask)
 	if err != nil {
 		conn.Close()
 		return false, err
@@ -112,7 +133,16 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 	l.mu.Lock()
 	l.sub = sub
 	l.mu.Unlock()
+	l.greet()
 	return true, nil
+}
+
+// greet has the gateway see at once who has come or left, not with its next
+// look.
+func (l *link) greet() {
+	if err := l.conn.Publish(&bus.Msg{Subject: bus.CommandSubject(l.gateway(), bus.OpHello)}); err != nil {
+		l.log.Debug("cannot greet the gateway; it will see by itself", "err", err)
+	}
 }
 
 // status is told by the connection when it goes up or down.
@@ -120,11 +150,14 @@ func (l *link) status(up bool, cause error) {
 	l.mu.Lock()
 	was := l.up
 	l.up, l.heard = up, false
-	gone := l.gone
+	gone, conn := l.gone, l.conn
 	l.mu.Unlock()
 	switch {
 	case up && !was:
 		l.log.Info("linked to gateway")
+		if conn != nil { // else open greets
+			l.greet()
+		}
 	case !up && was && gone:
 		l.log.Info("link to gateway ends: it has left")
 	case !up && was:
@@ -175,10 +208,14 @@ func (l *link) progress(ctx context.Context) {
 	// oldest is due, or for every, misses none.
 	timer := time.NewTimer(l.every)
 	defer timer.Stop()
+	sweep := time.NewTicker(sweepInterval)
+	defer sweep.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-sweep.C:
+			l.sweep()
 		case <-timer.C:
 			timer.Reset(l.tell())
 		}
@@ -201,14 +238,17 @@ func (l *link) tell() time.Duration {
 			return wait
 		}
 		l.work.Push(n, now.Add(l.every))
-		j := n.Value
+		j, answered := n.Value, n.Value.answered
 		l.mu.Unlock()
-		l.answer(j, &bus.Reply{Status: bus.Working})
+		if !answered {
+			l.answer(j, &bus.Reply{Status: bus.Working})
+		}
 	}
 }
 
-// leave leaves the queue group, be the connection up or down: it must not be
-// joined again when it is back. What the gateway had sent is still handled.
+// leave takes no more events, be the connection up or down: the queue group
+// must not be joined again when it is back. What the gateway had sent is still
+// handled, and what is held is told as long as the link is there.
 func (l *link) leave(ctx context.Context) {
 	l.mu.Lock()
 	l.leaving = true
@@ -225,9 +265,10 @@ func (l *link) leave(ctx context.Context) {
 	if l.sub == nil {
 		return
 	}
-	if err := l.sub.Drain(ctx); err != nil {
+	if err := l.sub.Drain(ctx, l.shared, l.direct, l.dense); err != nil {
 		l.log.Warn("the link did not drain; events it held will be given out again", "err", err)
 	}
+	l.greet()
 }
 
 // retire ends a link that another one has taken the place of: what it got is

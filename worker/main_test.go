@@ -82,7 +82,7 @@ func inBubble(t *testing.T, cfg Config, h HandlerFunc, fn func(t *testing.T, f *
 		}
 		conn := f.registers.Connect()
 		defer conn.Close()
-		server := register.NewServer("r1", conn, slog.New(slog.DiscardHandler))
+		server := register.NewServer(registerSelf, conn, slog.New(slog.DiscardHandler))
 		stopServer := f.start(server.Run)
 		defer stopServer()
 		synctest.Wait() // the register is there before the worker asks
@@ -132,6 +132,9 @@ func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway 
 	_, err := g.conn.Subscribe(func(m *bus.Msg) {
 		g.mu.Lock()
 		defer g.mu.Unlock()
+		if m.Subject == bus.CommandSubject(g.name, bus.OpHello) {
+			return
+		}
 		if !bus.IsReply(m.Subject) {
 			g.pushes = append(g.pushes, strings.TrimPrefix(m.Subject, "gw."+name+".")+"="+string(m.Data))
 			if m.Reply != "" {

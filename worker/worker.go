@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,12 +36,17 @@ type Worker struct {
 	self    register.Member
 	auth    []nats.Option
 	cluster *Cluster
-	jobs    *tally        // events in work
-	wake    chan struct{} // buffered: look at news and links
-	members *register.Client
-	dial    func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
+	jobs    *tally // events held
+	// instance is this life of the worker in the subjects of events for it
+	// alone.
+	instance string
+	wake     chan struct{} // buffered: look at news and links
+	members  *register.Client
+	dial     func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
 
-	count struct{ handled, failed, busy, unsent, unreached atomic.Int64 }
+	count struct{ handled, failed, busy, unsent, unreached, downs, downsFailed atomic.Int64 }
+
+	down *downWatch // set by Run; nil: the handler does not want to know
 
 	handleCtx context.Context // of the handlers; set by Run before anything is received
 
@@ -68,6 +72,15 @@ type Stats struct {
 	// Unreached counts the sends that did not go to a gateway because the link
 	// to it was down, one for each gateway.
 	Unreached int64 `json:"unreached"`
+
+	GatewaysDown       int64 `json:"gateways_down"`        // news of dead gateways handled, failed ones included
+	GatewaysDownFailed int64 `json:"gateways_down_failed"` // those whose handler failed
+}
+
+// instance names one life of a worker, in one token.
+func instance(name string, epoch bus.Epoch) string {
+	suffix := "-" + epoch.String()
+	return name[:min(len(name), bus.MaxName-len(suffix))] + suffix
 }
 
 // Run makes a worker and runs it until ctx ends and it has drained. It is
@@ -97,17 +110,18 @@ func New(cfg Config, h Handler) (*Worker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker: %w", err)
 	}
-	// Nobody connects to a worker; but it must differ between two of one name.
-	address := host + "/" + strconv.Itoa(os.Getpid())
+	// Nobody connects to a worker. That two are on one host says, as the same
+	// address does, that the later one is the former come back.
 	w := &Worker{
 		cfg: cfg, handler: h, log: cfg.Log.With("worker", cfg.Name),
 		self: register.Member{
 			Role: register.RoleWorker, Name: cfg.Name, Epoch: epoch,
-			Address: address, Group: cfg.Group, Version: buildinfo.Version(),
+			Address: host, Group: cfg.Group, Version: buildinfo.Version(),
 		},
-		jobs:  newTally(cfg.Concurrency),
-		wake:  make(chan struct{}, 1),
-		links: map[linkKey]*link{},
+		instance: instance(cfg.Name, epoch),
+		jobs:     newTally(cfg.Concurrency),
+		wake:     make(chan struct{}, 1),
+		links:    map[linkKey]*link{},
 	}
 	w.cluster = &Cluster{w}
 	w.dial = w.dialGateway
@@ -160,6 +174,9 @@ func (w *Worker) Stats() Stats {
 		Unsent:  w.count.unsent.Load(),
 
 		Unreached: w.count.unreached.Load(),
+
+		GatewaysDown:       w.count.downs.Load(),
+		GatewaysDownFailed: w.count.downsFailed.Load(),
 	}
 	for _, l := range w.allLinks() {
 		if l.isUp() {
@@ -199,6 +216,11 @@ func (w *Worker) run(ctx context.Context, registers bus.Conn) error {
 	defer tasks.Wait()
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	down, err := w.watchDown(background, registers)
+	if err != nil {
+		return err
+	}
+	w.down = down
 	membership := make(chan error, 1)
 	tasks.Go(func() { membership <- w.members.Run(ctx, registers) })
 
@@ -334,6 +356,7 @@ func (w *Worker) drain(cancelHandlers context.CancelCauseFunc) error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), w.cfg.Drain, ErrUnfinished)
 	defer cancel()
 	each(w.allLinks(), func(l *link) { l.leave(ctx) })
+	w.down.leave(ctx)
 	idle := w.jobs.close()
 	select {
 	case <-idle:

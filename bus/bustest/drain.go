@@ -13,6 +13,7 @@ var drainCases = []Case{
 	{"drain/queue member leaves under load", drainUnderLoad},
 	{"drain/what was sent is delivered", drainDelivers},
 	{"drain/others stay", drainOthersStay},
+	{"drain/one subject", drainOne},
 	{"drain/context ends", drainContext},
 	{"drain/connection closes", drainClose},
 	{"dropped/full buffer", droppedCounts},
@@ -105,6 +106,39 @@ func drainOthersStay(f *fixture) {
 	f.publishN(pub, "stay", 10, 20)
 	f.wantNumbers(stays.await(f, 20), 0, 20)
 	f.wantNumbers(gone.all(), 0, 10)
+}
+
+// drainOne: a member leaves its queue group and stays on its further subjects.
+func drainOne(f *fixture) {
+	pub, sub := f.conn(), f.conn()
+	r := newRecord()
+	g := f.newGate(r.add)
+	s, err := sub.QueueSubscribe("one.shared", "q", g.pass, "one.a", "one.b")
+	if err != nil {
+		f.Fatalf("QueueSubscribe: %v", err)
+	}
+	f.flush(sub)
+	for i := range 30 {
+		f.publish(pub, numbered([]string{"one.shared", "one.a", "one.b"}[i%3], i))
+	}
+	f.flush(pub, sub)
+	wait(f, "the callback", g.entered)
+	drained := make(chan error, 1)
+	go func() { drained <- s.Drain(context.Background(), "one.shared", "one.b") }()
+	g.open()
+	if err := wait(f, "Drain", drained); err != nil {
+		f.Fatalf("Drain: %v", err)
+	}
+	f.wantNumbers(r.all(), 0, 30)
+	for _, subject := range []string{"one.shared", "one.b"} {
+		f.publish(pub, numbered(subject, 100))
+	}
+	f.publishN(pub, "one.a", 30, 40)
+	f.wantNumbers(r.await(f, 40), 0, 40)
+	f.drain(s)
+	f.publish(pub, numbered("one.a", 100))
+	f.flush(pub, sub)
+	f.wantNumbers(r.all(), 0, 40)
 }
 
 // drainContext: a drain that nobody waits for any more goes on.

@@ -24,35 +24,59 @@ const buffer = 1 << 16
 
 // Bus is a server in memory. The zero Bus is ready for use.
 type Bus struct {
-	mu    sync.Mutex
-	subs  []*subscription // in the order they were made
+	mu       sync.Mutex
+	subs     []*subscription // in the order they were made
+	conns    map[bus.ConnID]*Conn
+	last     bus.ConnID
+	watchers map[*watcher]struct{}
+
 	inbox atomic.Uint64
 }
 
 // Connect makes a connection to the bus.
 func (b *Bus) Connect() *Conn {
 	stop, cancel := context.WithCancel(context.Background())
-	return &Conn{bus: b, stop: stop, cancel: cancel}
+	c := &Conn{bus: b, stop: stop, cancel: cancel}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.last++
+	c.id = b.last
+	if b.conns == nil {
+		b.conns = map[bus.ConnID]*Conn{}
+	}
+	b.conns[c.id] = c
+	b.tellLocked(c.id, true)
+	return c
 }
 
 // Conn is a connection to a Bus.
 type Conn struct {
 	bus    *Bus
+	id     bus.ConnID
 	stop   context.Context
 	cancel context.CancelFunc
 	pumps  sync.WaitGroup
+	cut    bool // guarded by bus.mu; see Disconnect
 }
 
 var _ bus.Conn = (*Conn)(nil)
 
 type subscription struct {
 	// set at construction
-	conn    *Conn
-	queue   string
-	subject [][]string // tokens of each subject
-	pump    *pump.Pump[*bus.Msg]
+	conn  *Conn
+	parts []*part
+	pump  *pump.Pump[*bus.Msg]
 
 	dropped atomic.Uint64
+}
+
+// part is one subject of a subscription.
+type part struct {
+	subject string
+	tokens  []string
+	queue   string        // "": none
+	left    chan struct{} // closed when the last message of it is delivered
+	leaving bool          // guarded by bus.mu
 }
 
 // Publish implements bus.Conn.
@@ -67,20 +91,22 @@ func (c *Conn) Publish(m *bus.Msg) error {
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if c.cut {
+		return fmt.Errorf("membus: publish to %s: not connected", m.Subject)
+	}
 	queues := map[string][]*subscription{}
 	delivered := false
 	for _, s := range b.subs {
-		n := s.matches(tokens)
-		if n == 0 {
-			continue
-		}
-		delivered = true
-		if s.queue != "" {
-			queues[s.queue] = append(queues[s.queue], s)
-			continue
-		}
-		for range n { // overlapping subjects of one call get a copy each
-			s.put(m)
+		for _, p := range s.parts { // overlapping subjects of one call get a copy each
+			switch {
+			case !p.covers(tokens):
+				continue
+			case p.queue != "":
+				queues[p.queue] = append(queues[p.queue], s)
+			default:
+				s.put(m)
+			}
+			delivered = true
 		}
 	}
 	for _, group := range queues {
@@ -99,9 +125,11 @@ func (c *Conn) noResponders(m *bus.Msg) {
 		return
 	}
 	for _, s := range c.bus.subs {
-		if s.conn == c && s.queue == "" && s.matches(reply) > 0 {
-			s.put(bus.NoResponders(m.Reply, m.Subject))
-			return
+		for _, p := range s.parts {
+			if s.conn == c && p.queue == "" && p.covers(reply) {
+				s.put(bus.NoResponders(m.Reply, m.Subject))
+				return
+			}
 		}
 	}
 }
@@ -122,14 +150,9 @@ func (s *subscription) put(m *bus.Msg) {
 	}
 }
 
-func (s *subscription) matches(subject []string) (n int) {
-	for _, p := range s.subject {
-		if match(p, subject) {
-			n++
-		}
-	}
-	return n
-}
+// covers tells whether messages on the subject go to the part. The bus is
+// locked.
+func (p *part) covers(subject []string) bool { return !p.leaving && match(p.tokens, subject) }
 
 // match tells whether a subject is covered by a pattern.
 func match(pattern, subject []string) bool {
@@ -160,37 +183,50 @@ func split(subject string, pattern bool) ([]string, error) {
 
 // Subscribe implements bus.Conn.
 func (c *Conn) Subscribe(fn func(*bus.Msg), subjects ...string) (bus.Subscription, error) {
-	return c.subscribe(fn, "", subjects, buffer)
+	return c.subscribe(fn, "", "", subjects, buffer)
 }
 
 // QueueSubscribe implements bus.Conn.
-func (c *Conn) QueueSubscribe(subject, queue string, fn func(*bus.Msg)) (bus.Subscription, error) {
+func (c *Conn) QueueSubscribe(subject, queue string, fn func(*bus.Msg), further ...string) (bus.Subscription, error) {
 	if queue == "" || strings.ContainsAny(queue, " \t\r\n") {
 		return nil, fmt.Errorf("membus: invalid queue group %q", queue)
 	}
-	return c.subscribe(fn, queue, []string{subject}, buffer)
+	return c.subscribe(fn, subject, queue, further, buffer)
 }
 
-func (c *Conn) subscribe(fn func(*bus.Msg), queue string, subjects []string, buffer int) (bus.Subscription, error) {
-	s := &subscription{
-		conn: c, queue: queue,
-		pump: pump.New[*bus.Msg](buffer),
-	}
-	for _, subject := range subjects {
-		tokens, err := split(subject, true)
-		if err != nil {
+// subscribe subscribes to shared as a member of queue, if that is not empty, and
+// to the subjects.
+func (c *Conn) subscribe(fn func(*bus.Msg), shared, queue string, subjects []string, buffer int) (bus.Subscription, error) {
+	s := &subscription{conn: c, pump: pump.New[*bus.Msg](buffer)}
+	if queue != "" {
+		if err := s.add(shared, queue); err != nil {
 			return nil, err
 		}
-		s.subject = append(s.subject, tokens)
+	}
+	for _, subject := range subjects {
+		if err := s.add(subject, ""); err != nil {
+			return nil, err
+		}
 	}
 	c.bus.mu.Lock()
 	defer c.bus.mu.Unlock()
 	if c.stop.Err() != nil {
 		return nil, bus.ErrClosed
 	}
-	c.bus.subs = append(c.bus.subs, s)
+	if !c.cut {
+		c.bus.subs = append(c.bus.subs, s)
+	}
 	c.pumps.Go(func() { s.pump.Run(c.stop, fn) })
 	return s, nil
+}
+
+func (s *subscription) add(subject, queue string) error {
+	tokens, err := split(subject, true)
+	if err != nil {
+		return err
+	}
+	s.parts = append(s.parts, &part{subject: subject, tokens: tokens, queue: queue, left: make(chan struct{})})
+	return nil
 }
 
 // remove takes subscriptions off the bus; afterwards nothing more is put.
@@ -201,18 +237,77 @@ func (b *Bus) remove(gone func(*subscription) bool) {
 }
 
 // Drain implements bus.Subscription.
-func (s *subscription) Drain(ctx context.Context) error {
-	s.conn.bus.remove(func(o *subscription) bool { return o == s })
-	s.pump.Drain()
-	select {
-	case <-s.pump.Done():
-		if !s.pump.Drained() {
-			return bus.ErrClosed
-		}
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("membus: drain: %w", context.Cause(ctx))
+func (s *subscription) Drain(ctx context.Context, subjects ...string) error {
+	wait, last, err := s.leave(subjects)
+	if err != nil {
+		return err
 	}
+	for _, ch := range wait {
+		select {
+		case <-ch:
+		case <-s.pump.Done():
+			if !s.pump.Drained() {
+				return bus.ErrClosed
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("membus: drain: %w", context.Cause(ctx))
+		}
+	}
+	if last && !s.pump.Drained() {
+		return bus.ErrClosed
+	}
+	return nil
+}
+
+// leave starts to leave the subjects, or all without any. It returns what to
+// wait for, and whether nothing is left to stay.
+func (s *subscription) leave(subjects []string) (wait []<-chan struct{}, last bool, err error) {
+	b := s.conn.bus
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	last = true
+	fresh := false
+	for _, p := range s.parts {
+		if len(subjects) > 0 && !slices.Contains(subjects, p.subject) {
+			last = last && p.leaving
+			continue
+		}
+		wait = append(wait, p.left)
+		if p.leaving {
+			continue
+		}
+		if s.conn.stop.Err() != nil {
+			return nil, false, bus.ErrClosed
+		}
+		fresh, p.leaving = true, true
+		s.conn.pumps.Go(func() {
+			select {
+			case <-s.pump.Mark(s.conn.stop, &bus.Msg{}):
+				close(p.left)
+			case <-s.conn.stop.Done():
+			}
+		})
+	}
+	if last {
+		wait = append(wait, s.pump.Done())
+		b.subs = slices.DeleteFunc(b.subs, func(o *subscription) bool { return o == s })
+	}
+	if last && fresh {
+		s.conn.pumps.Go(s.end)
+	}
+	return wait, last, nil
+}
+
+// end ends the pump when all parts have left.
+func (s *subscription) end() {
+	for _, p := range s.parts {
+		select {
+		case <-p.left:
+		case <-s.conn.stop.Done():
+			return
+		}
+	}
+	s.pump.Drain()
 }
 
 // Dropped implements bus.Subscription.
@@ -227,7 +322,7 @@ func (c *Conn) Request(ctx context.Context, m *bus.Msg) (*bus.Msg, error) {
 		case answers <- m:
 		default: // a second answer
 		}
-	}, "", []string{inbox}, cap(answers))
+	}, "", "", []string{inbox}, cap(answers))
 	if err != nil {
 		return nil, err
 	}
@@ -263,6 +358,9 @@ func (c *Conn) Close() {
 	c.bus.mu.Lock()
 	c.cancel()
 	c.bus.mu.Unlock()
-	c.bus.remove(func(s *subscription) bool { return s.conn == c })
+	c.bus.disconnect(c)
 	c.pumps.Wait()
 }
+
+// ID implements bus.Conn.
+func (c *Conn) ID() bus.ConnID { return c.id }

@@ -20,6 +20,13 @@ func start(*testing.T) func() bus.Conn {
 
 func TestConformance(t *testing.T) { bustest.Run(t, start) }
 
+func TestServerConformance(t *testing.T) {
+	bustest.RunServer(t, func(*testing.T) (func() bus.Conn, bus.Server) {
+		var b membus.Bus
+		return func() bus.Conn { return b.Connect() }, &b
+	})
+}
+
 // TestInBubble is what membus is for: a bus whose time is that of the test.
 func TestInBubble(t *testing.T) {
 	for _, c := range bustest.Cases() {

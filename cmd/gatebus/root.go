@@ -28,7 +28,7 @@ Start here:  gatebus dev`,
 	for _, role := range configs.AllRoles() {
 		root.AddCommand(newRole(role))
 	}
-	root.AddCommand(newConfig(), newVersion())
+	root.AddCommand(newBench(), newConfig(), newVersion())
 	return root
 }
 

@@ -72,7 +72,7 @@ func under(path string, roots ...string) bool {
 // itself and most of internal aside: the direction of dependencies.
 var mayImport = map[string][]string{
 	"bus":      {},
-	"embedded": {},
+	"embedded": {"bus"},
 	"register": {"bus"},
 	"gateway":  {"bus", "register"},
 	"worker":   {"bus", "register"},
@@ -97,12 +97,20 @@ func TestDirection(t *testing.T) {
 			switch {
 			case !ok || part(to) == from && from != "internal":
 			case under(to, "internal/testbed"):
-				if !under(p.ImportPath, "e2e", "internal/testbed") {
+				if !under(p.ImportPath, "e2e", "internal/testbed", "internal/chaos") {
 					t.Errorf("%s imports %s, which is for tests", p.ImportPath, to)
+				}
+			case under(to, "internal/chaos"):
+				if !under(p.ImportPath, "internal/chaos") {
+					t.Errorf("%s imports %s, which is a harness", p.ImportPath, to)
 				}
 			case under(to, "internal/host"):
 				if from != "cmd" {
 					t.Errorf("%s imports %s, which wires a process for cmd", p.ImportPath, to)
+				}
+			case under(to, "internal/bench"):
+				if !under(p.ImportPath, "cmd", "internal/bench") {
+					t.Errorf("%s imports %s, which is for gatebus bench", p.ImportPath, to)
 				}
 			case under(to, "internal/admin"):
 				if !under(p.ImportPath, "internal/host") {
@@ -120,7 +128,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos") {
 			continue
 		}
 		for _, path := range p.Imports {
@@ -138,13 +146,15 @@ func TestReserved(t *testing.T) {
 		code      []string // whose code may import it
 		tests     bool     // whether any test may
 	}{
-		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "e2e"}, false},
-		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "examples", "e2e"}, false},
+		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "e2e"}, false},
+		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "examples", "e2e"}, false},
 		{"github.com/nats-io/nats-server", "the server is embedded's", []string{"embedded"}, false},
-		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/testbed", "examples", "e2e"}, true},
+		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e"}, true},
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},
+		{"github.com/HdrHistogram", "latencies are measured by bench", []string{"internal/bench"}, false},
 		{"github.com/spf13/cobra", "the command line is cmd's", []string{"cmd"}, false},
 		{"github.com/chromedp", "browsers are for tests", []string{"e2e"}, false},
+		{"github.com/Shopify/toxiproxy", "bad networks are for the harness", []string{"internal/chaos"}, false},
 		{"testing", "tests are not code", []string{"bus/bustest"}, true},
 	} {
 		used := false

@@ -60,7 +60,7 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 		return nil, err
 	}
 	epoch := bus.NewEpoch(time.Now())
-	g.gateway, err = gateway.New(c.Config, epoch, g.conn, h.log)
+	g.gateway, err = gateway.New(c.Config, epoch, g.conn, server, h.log)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	g.self = register.Member{
 		Role: register.RoleGateway, Name: c.Name, Epoch: epoch,
 		Address: h.cfg.AdvertiseAddr(server.Addr()), Clients: h.cfg.AdvertiseAddr(at.Clients),
-		AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
+		Group: c.Group, AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
 	}
 	registers := h.registers(at)
 	g.members, err = register.NewClient(register.ClientConfig{Self: g.self, Registers: registers, Log: log})

@@ -87,7 +87,7 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	if err != nil {
 		return nil, err
 	}
-	r.registrar = register.NewServer(c.Name, r.conn, log)
+	r.registrar = register.NewServer(r.self, r.conn, log)
 	return r, nil
 }
 
@@ -116,12 +116,13 @@ func (r *registerPart) ready() error { return nil } // it has started
 
 // registerStats are the figures of a register.
 type registerStats struct {
-	Server  string            `json:"server"` // its name in NATS
-	Members []register.Member `json:"members"`
+	Server  string               `json:"server"` // its name in NATS
+	Members []register.Member    `json:"members"`
+	Notices register.NoticeStats `json:"notices"`
 }
 
 func (r *registerPart) stats() any {
-	return registerStats{r.server.Name(), r.registrar.Members()}
+	return registerStats{r.server.Name(), r.registrar.Members(), r.registrar.Notices()}
 }
 
 func (r *registerPart) release() {

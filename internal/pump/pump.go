@@ -5,11 +5,12 @@ package pump
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Pump is a bounded buffer with one goroutine that empties it. C may be filled
 // by anybody, without blocking: whoever finds it full drops and counts.
-type Pump[T any] struct {
+type Pump[T comparable] struct {
 	C chan T
 
 	last  chan struct{} // closed when nothing more will be put into C
@@ -17,11 +18,52 @@ type Pump[T any] struct {
 	drain sync.Once
 
 	drained bool // owned by Run until done is closed
+
+	marks  atomic.Int32 // len of marked: no lock while there are none
+	mu     sync.Mutex
+	marked map[T]chan struct{}
 }
 
 // New makes a pump that holds size values.
-func New[T any](size int) *Pump[T] {
-	return &Pump[T]{C: make(chan T, size), last: make(chan struct{}), done: make(chan struct{})}
+func New[T comparable](size int) *Pump[T] {
+	return &Pump[T]{
+		C: make(chan T, size), last: make(chan struct{}), done: make(chan struct{}),
+		marked: map[T]chan struct{}{},
+	}
+}
+
+// Mark puts a value into C that is not for the callback; it waits for room
+// unless stop ends. What it returns is closed when the callback has returned
+// for all that was in C before. The value must be unlike any other.
+func (p *Pump[T]) Mark(stop context.Context, v T) (passed <-chan struct{}) {
+	ch := make(chan struct{})
+	p.mu.Lock()
+	p.marked[v] = ch
+	p.marks.Add(1)
+	p.mu.Unlock()
+	select {
+	case p.C <- v:
+	case <-stop.Done():
+	}
+	return ch
+}
+
+// handle calls fn for a value, unless that is a mark.
+func (p *Pump[T]) handle(v T, fn func(T)) {
+	if p.marks.Load() > 0 {
+		p.mu.Lock()
+		ch, ok := p.marked[v]
+		if ok {
+			delete(p.marked, v)
+			p.marks.Add(-1)
+			close(ch)
+		}
+		p.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+	fn(v)
 }
 
 // Run calls fn for every value until the pump is drained, or at once when stop
@@ -31,7 +73,7 @@ func (p *Pump[T]) Run(stop context.Context, fn func(T)) {
 	for {
 		select {
 		case v := <-p.C:
-			fn(v)
+			p.handle(v, fn)
 		case <-stop.Done():
 			return
 		case <-p.last:
@@ -47,7 +89,7 @@ func (p *Pump[T]) empty(stop context.Context, fn func(T)) bool {
 	for stop.Err() == nil {
 		select {
 		case v := <-p.C:
-			fn(v)
+			p.handle(v, fn)
 		default:
 			return true
 		}

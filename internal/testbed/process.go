@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/register"
 	"github.com/gatebus/gatebus/worker"
 )
 
@@ -291,8 +292,11 @@ func (p *Process) whileRunning(ctx context.Context) (context.Context, context.Ca
 // Stats are the figures that /stats has; those of a role that does not run
 // there are zero.
 type Stats struct {
-	Gateway gateway.Stats `json:"gateway"`
-	Worker  worker.Stats  `json:"worker"`
+	Gateway  gateway.Stats `json:"gateway"`
+	Worker   worker.Stats  `json:"worker"`
+	Register struct {
+		Notices register.NoticeStats `json:"notices"`
+	} `json:"register"`
 }
 
 // Stats asks for the figures of the process.

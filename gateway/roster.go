@@ -1,0 +1,322 @@
+package gateway
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/batch"
+)
+
+// The gateway looks who is on its bus when a connection ends and when a worker
+// says hello. Plain workers don't: so it looks every rosterNewcomer for as long
+// as rosterInterval after somebody has connected, and every rosterInterval for
+// those who join later.
+const (
+	rosterInterval = 250 * time.Millisecond
+	rosterNewcomer = 5 * time.Millisecond
+)
+
+// roster knows the workers of each group that take batches, as long as all of
+// the group do. Of those the gateway itself picks one for an event; where others
+// are among them, the queue group does.
+type roster struct {
+	// set at construction
+	gw     *Gateway
+	server bus.Server    // nil: nobody is known
+	wake   chan struct{} // buffered: it is worth while to look
+	came   chan struct{} // buffered: somebody has connected
+
+	now atomic.Pointer[rollCall]
+
+	mu    sync.Mutex // held by look
+	links map[bus.ConnID]*link
+	// plain are the connections that were seen in a group and cannot be asked
+	// what they hold; until they end, since one may have left its group and
+	// still be at work.
+	plain map[bus.ConnID]struct{}
+}
+
+// rollCall is what a look has found. It is not changed.
+type rollCall struct {
+	groups map[string][]*link // only groups all of whose members take batches
+	at     map[bus.WorkerAddress]*link
+}
+
+func newRoster(gw *Gateway, server bus.Server) *roster {
+	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]struct{}{}}
+	r.now.Store(&rollCall{})
+	return r
+}
+
+// nudge has the gateway look soon.
+func (r *roster) nudge() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run looks who is there until ctx ends.
+func (r *roster) run(ctx context.Context) {
+	next := time.NewTimer(rosterInterval)
+	defer next.Stop()
+	var eager time.Time // until when
+	for {
+		start := time.Now()
+		r.look()
+		interval := rosterInterval
+		if time.Now().Before(eager) {
+			interval = rosterNewcomer
+		}
+		// With very many workers a look takes its time: not more than a
+		// twentieth of a core.
+		next.Reset(max(interval, 20*time.Since(start)))
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.came:
+			eager = time.Now().Add(rosterInterval)
+		case <-r.wake:
+		case <-next.C:
+		}
+	}
+}
+
+// look makes a new roll call if something has changed.
+func (r *roster) look() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	groups, subs, err := r.subscriptions()
+	if err != nil {
+		r.now.Store(&rollCall{}) // the server is going down
+		return
+	}
+	instances := map[bus.ConnID]string{}
+	asked := map[bus.ConnID]bool{}
+	for _, s := range subs {
+		if s.Subject == bus.AskSubject(r.gw.name) {
+			asked[s.Conn] = true
+		}
+		if i := bus.InstanceOf(r.gw.name, s.Subject); i != "" {
+			instances[s.Conn] = i
+		}
+	}
+	for id := range r.links {
+		if _, ok := instances[id]; !ok {
+			delete(r.links, id)
+		}
+	}
+	call := &rollCall{groups: map[string][]*link{}, at: map[bus.WorkerAddress]*link{}}
+	for id, instance := range instances {
+		l := r.links[id]
+		if l == nil {
+			l = newLink(r.gw, id, bus.NewWorkerAddress(instance, id))
+			r.links[id] = l
+		}
+		call.at[l.at] = l
+	}
+	for group, members := range groups {
+		for _, s := range members {
+			if !asked[s.Conn] {
+				r.plain[s.Conn] = struct{}{}
+			}
+		}
+		call.groups[group] = r.linksOf(members)
+	}
+	r.now.Store(call)
+}
+
+// subscriptions are those to the events of each group, and then all: who is in a
+// group joined it last.
+func (r *roster) subscriptions() (groups map[string][]bus.ServerSubscription, all []bus.ServerSubscription, err error) {
+	groups = map[string][]bus.ServerSubscription{}
+	for group, subjects := range r.gw.subjects {
+		for _, subject := range subjects {
+			subs, err := r.server.Subscriptions(subject)
+			if err != nil {
+				return nil, nil, err
+			}
+			groups[group] = append(groups[group], subs...)
+		}
+	}
+	all, err = r.server.Subscriptions("")
+	return groups, all, err
+}
+
+// linksOf are the workers of a group if all of them take batches, else nil.
+func (r *roster) linksOf(members []bus.ServerSubscription) []*link {
+	var links []*link
+	for _, s := range members {
+		switch l := r.links[s.Conn]; {
+		case s.Queue == "": // not one of the group
+		case l == nil:
+			return nil
+		case !slices.Contains(links, l):
+			links = append(links, l)
+		}
+	}
+	return links
+}
+
+// others tells whether there are workers who cannot be asked what they hold.
+func (r *roster) others() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.plain) > 0
+}
+
+// changed is told when a connection was made or has ended. Who has ended gets
+// nothing more when it returns.
+func (r *roster) changed(id bus.ConnID, up bool) {
+	if !up {
+		r.mu.Lock()
+		delete(r.plain, id)
+		r.mu.Unlock()
+		r.look()
+		return
+	}
+	select {
+	case r.came <- struct{}{}:
+	default:
+	}
+}
+
+// pick chooses who of the group gets an event; nil if the queue group is to. Of
+// a client that is bound that is the worker it is bound to; nil if that takes no
+// batches.
+func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
+	call := r.now.Load()
+	if bound != "" {
+		return call.at[bound]
+	}
+	links := call.groups[group]
+	if len(links) == 0 {
+		return nil
+	}
+	// The one with the least to do, among a few: looking at all of very many
+	// costs more than it brings.
+	const few = 4
+	start := 0
+	if len(links) > 1 {
+		start = rand.IntN(len(links))
+	}
+	var best *link
+	for i := range min(few, len(links)) {
+		if p := links[(start+i)%len(links)]; best == nil || p.load() < best.load() {
+			best = p
+		}
+	}
+	return best
+}
+
+// link is the worker at the address, nil if it takes no batches or is gone.
+func (r *roster) link(at bus.WorkerAddress) *link { return r.now.Load().at[at] }
+
+// bounced gives out again what a worker was sent that takes no more: the batch
+// of the number and those after it.
+func (r *roster) bounced(to bus.ConnID, number uint64) {
+	r.look()
+	events, stamps := r.gw.dispatch.sentTo(to, number)
+	for i, e := range events {
+		e.client.bounced(e, stamps[i])
+	}
+}
+
+// flush returns when all that was added for workers so far is published.
+func (r *roster) flush() {
+	for _, p := range r.now.Load().at {
+		p.batches.Flush()
+	}
+}
+
+// link is one connection of a worker that takes batches.
+type link struct {
+	// set at construction
+	gw      *Gateway
+	id      bus.ConnID
+	at      bus.WorkerAddress
+	batches *batch.Batcher
+
+	out   atomic.Int64 // events that are with it
+	limit atomic.Int64 // how many it takes, as far as is known; 0: any number
+	since atomic.Int64 // when limit was set, since the gateway's start
+}
+
+func newLink(gw *Gateway, id bus.ConnID, at bus.WorkerAddress) *link {
+	l := &link{gw: gw, id: id, at: at}
+	l.batches = batch.New(l.send, gw.writers.Go)
+	return l
+}
+
+// add puts an event into the next batch for the worker, and returns the number
+// of that.
+func (l *link) add(e *event, follow bool) (number uint64) {
+	b := bus.BatchEvent{
+		Kind: e.kind, Client: e.client.number, Seq: e.seq, Delivery: e.delivery,
+		Queue: e.bond && !follow, Follow: e.bond && follow, Data: e.data,
+	}
+	if g := e.client.given; g != nil {
+		b.UID, b.Session = g.uid, g.session
+	}
+	data := l.batches.Begin()
+	if len(data) == 0 {
+		data = bus.BeginBatch(data, l.gw.epoch)
+	}
+	return l.batches.End(b.Append(data))
+}
+
+// send publishes a batch.
+func (l *link) send(b batch.Batch) {
+	m := &bus.Msg{
+		Subject: bus.BatchSubject(l.gw.name, l.at),
+		Reply:   bus.BatchReplySubject(l.gw.name, l.id, b.Number),
+		Data:    b.Data,
+	}
+	if err := l.gw.conn.Publish(m); err != nil {
+		// Its events are overdue in time.
+		l.gw.warn.Do(func() {
+			l.gw.log.Warn("cannot publish to the bus", "worker", string(l.at), "events", b.Parts, "err", err)
+		})
+	}
+}
+
+// load says how much the worker has to do; much more if it would hand back what
+// it is given.
+func (l *link) load() int64 {
+	n := l.out.Load()
+	if limit := l.limit.Load(); limit > 0 && n >= limit {
+		n += 1 << 32
+	}
+	return n
+}
+
+// limitInterval is how long a worker that has handed something back is left at
+// what it took then, before it is given one more.
+const limitInterval = 200 * time.Millisecond
+
+// isBusy notes that the worker has handed an event back, which still counts as
+// being with it: it takes one less.
+func (l *link) isBusy() {
+	n := max(l.out.Load()-1, 1)
+	if limit := l.limit.Load(); limit == 0 || n < limit {
+		l.limit.Store(n)
+	}
+	l.since.Store(int64(time.Since(l.gw.start)))
+}
+
+// relaxes notes that the worker has answered an event: in time it takes more.
+func (l *link) relaxes() {
+	limit := l.limit.Load()
+	if limit == 0 {
+		return
+	}
+	now := int64(time.Since(l.gw.start))
+	if since := l.since.Load(); now-since >= int64(limitInterval) && l.since.CompareAndSwap(since, now) {
+		l.limit.Store(limit + max(limit/8, 1))
+	}
+}

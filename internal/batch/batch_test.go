@@ -1,0 +1,85 @@
+package batch_test
+
+import (
+	"encoding/binary"
+	"sync"
+	"testing"
+
+	"github.com/gatebus/gatebus/internal/batch"
+)
+
+func add(b *batch.Batcher, n uint32) uint64 {
+	return b.End(binary.BigEndian.AppendUint32(b.Begin(), n))
+}
+
+// All parts are sent, once, in order; batches are numbered in order.
+func TestOrder(t *testing.T) {
+	const n = 200_000
+	var (
+		running sync.WaitGroup
+		next    uint32
+		last    uint64
+		batches int
+	)
+	b := batch.New(func(got batch.Batch) {
+		batches++
+		if got.Number <= last || len(got.Data) != 4*got.Parts || len(got.Data) > batch.Size+4 {
+			t.Errorf("batch %d after %d: %d parts in %d bytes", got.Number, last, got.Parts, len(got.Data))
+		}
+		last = got.Number
+		for d := got.Data; len(d) > 0; d = d[4:] {
+			if v := binary.BigEndian.Uint32(d); v != next {
+				t.Fatalf("%d is sent, %d is due", v, next)
+			}
+			next++
+		}
+	}, running.Go)
+	for i := range uint32(n) {
+		add(b, i)
+		if i%10_007 == 0 {
+			b.Flush()
+		}
+	}
+	running.Wait()
+	if next != n {
+		t.Errorf("%d of %d were sent", next, n)
+	}
+	t.Logf("%d parts in %d batches", n, batches)
+}
+
+// While a batch is sent, others are added to the next one; a flush waits for
+// both.
+func TestBatches(t *testing.T) {
+	var running sync.WaitGroup
+	started, release := make(chan struct{}), make(chan struct{})
+	var sent []batch.Batch
+	b := batch.New(func(got batch.Batch) {
+		got.Data = nil
+		if sent = append(sent, got); len(sent) == 1 {
+			close(started)
+			<-release
+		}
+	}, running.Go)
+	first := add(b, 0)
+	<-started
+	var second uint64
+	for i := range uint32(100) {
+		second = add(b, i)
+	}
+	flushed := make(chan struct{})
+	go func() { b.Flush(); close(flushed) }()
+	select {
+	case <-flushed:
+		t.Error("flushed while a batch was on its way")
+	default:
+	}
+	close(release)
+	<-flushed
+	if len(sent) != 2 || sent[0].Number != first || sent[1].Number != second || sent[1].Parts != 100 {
+		t.Errorf("%d and %d were sent as %+v", first, second, sent)
+	}
+	if n := b.Number(); n != second+1 {
+		t.Errorf("the next batch is number %d", n)
+	}
+	running.Wait()
+}

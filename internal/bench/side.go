@@ -1,0 +1,207 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/gatebus/gatebus/internal/bench/wsclient"
+)
+
+// side is a server under load.
+type side struct {
+	name     string
+	targets  []wsclient.Target
+	pids     Processes
+	children []*child
+	stops    []func()
+
+	// of a gatebus server that is pushed to
+	nats, gateway string
+	// of the raw server
+	raw             bool
+	member, control wsclient.Target
+	wrap            func(pusher) pusher // of tests; nil otherwise
+}
+
+// The names of the sides.
+const (
+	sideGatebus = "gatebus"
+	sideRaw     = "raw"
+)
+
+// members is where the members of a fan-out connect.
+func (s *side) members() []wsclient.Target {
+	if s.raw {
+		return []wsclient.Target{s.member}
+	}
+	return s.targets
+}
+
+func (s *side) pusher(ctx context.Context, o *Options) (pusher, error) {
+	if !s.raw {
+		return newBusPusher(s.nats, s.gateway, o)
+	}
+	p, err := newRawPusher(ctx, s.control, o.Clients)
+	if err != nil {
+		return nil, err
+	}
+	if s.wrap != nil {
+		return s.wrap(p), nil
+	}
+	return p, nil
+}
+
+// stop ends what was started for the side, the last first.
+func (s *side) stop() {
+	for i := len(s.stops) - 1; i >= 0; i-- {
+		s.stops[i]()
+	}
+}
+
+// check tells whether the servers of the side still run.
+func (s *side) check() error {
+	var errs []error
+	for _, c := range s.children {
+		errs = append(errs, c.ended())
+	}
+	return errors.Join(errs...)
+}
+
+// add takes a server into the side.
+func (s *side) add(c *child) {
+	s.children = append(s.children, c)
+	s.pids = append(s.pids, c.cmd.Process.Pid)
+	s.stops = append(s.stops, c.stop)
+}
+
+// startSide gives the side with a name; its stop must be called.
+func startSide(ctx context.Context, name string, o *Options) (_ *side, err error) {
+	s := &side{name: name}
+	defer func() {
+		if err != nil {
+			s.stop()
+		}
+	}()
+	switch {
+	case name == sideRaw:
+		return s, s.startRaw(ctx, o)
+	case len(o.URLs) > 0:
+		return s, s.use(ctx, o)
+	}
+	return s, s.startGatebus(ctx, o)
+}
+
+// startRaw starts the raw server.
+func (s *side) startRaw(ctx context.Context, o *Options) error {
+	c, err := startChild(ctx, "raw server", o.Program, "bench", "server")
+	if err != nil {
+		return err
+	}
+	s.add(c)
+	return s.useRaw(c.at["clients"])
+}
+
+// useRaw takes the raw server that listens there.
+func (s *side) useRaw(addr string) (err error) {
+	s.raw = true
+	for path, t := range map[string]*wsclient.Target{rawMember: &s.member, rawPush: &s.control} {
+		if *t, err = wsclient.ParseURL("ws://" + addr + path); err != nil {
+			return err
+		}
+	}
+	return s.connectTo("ws://" + addr + rawEcho)
+}
+
+// use takes the server that is told.
+func (s *side) use(ctx context.Context, o *Options) error {
+	s.pids, s.nats, s.gateway = o.PIDs, o.Bus, o.Gateway
+	if o.Register != "" {
+		s.nats, s.gateway = o.Register, allGateways
+	}
+	if o.Kind == Fanout && o.Scope != ScopeAll {
+		if err := s.admit(ctx, o.Bus, o); err != nil {
+			return err
+		}
+	}
+	return s.connectTo(o.URLs...)
+}
+
+func (s *side) admit(ctx context.Context, bus string, o *Options) error {
+	stop, err := admit(ctx, bus, o)
+	if err == nil {
+		s.stops = append(s.stops, stop)
+	}
+	return err
+}
+
+func (s *side) connectTo(urls ...string) error {
+	for _, u := range urls {
+		t, err := wsclient.ParseURL(u)
+		if err != nil {
+			return err
+		}
+		s.targets = append(s.targets, t)
+	}
+	return nil
+}
+
+// ownName is the name of the gateway that a bench starts.
+const ownName = "bench"
+
+// ownFile configures a register and a gateway on free ports.
+const ownFile = `log: {format: json}
+admin: {listen: 127.0.0.1:0}
+register: {name: bench, listen: 127.0.0.1:0, cluster: {listen: 127.0.0.1:0}}
+gateway: {name: bench, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
+`
+
+// startGatebus starts a process with a register and a gateway, and, unless the
+// bench is the worker itself, one with a worker that echoes.
+func (s *side) startGatebus(ctx context.Context, o *Options) error {
+	dir, err := os.MkdirTemp("", "gatebus-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "gatebus.yaml")
+	if err := os.WriteFile(file, []byte(ownFile), 0o600); err != nil {
+		return err
+	}
+	var set []string
+	for _, kv := range o.Set {
+		set = append(set, "--set", kv)
+	}
+	g, err := startChild(ctx, "gateway", o.Program, append([]string{"run", "-c", file}, set...)...)
+	if err != nil {
+		return err
+	}
+	s.add(g)
+	s.nats, s.gateway = "nats://"+g.at["bus"], ownName
+	if err := g.ready(ctx); err != nil {
+		return err
+	}
+	if o.Kind == Fanout {
+		if err := s.admit(ctx, s.nats, o); err != nil {
+			return err
+		}
+	} else if err := s.startWorker(ctx, o, "nats://"+g.at["register"], set); err != nil {
+		return err
+	}
+	return s.connectTo(fmt.Sprintf("ws://%s/", g.at["clients"]))
+}
+
+func (s *side) startWorker(ctx context.Context, o *Options, register string, set []string) error {
+	args := []string{"worker"}
+	for _, kv := range []string{"registers=" + register, "admin.listen=127.0.0.1:0", "log.format=json"} {
+		args = append(args, "--set", kv)
+	}
+	w, err := startChild(ctx, "worker", o.Program, append(args, set...)...)
+	if err != nil {
+		return err
+	}
+	s.add(w)
+	return w.ready(ctx)
+}

@@ -1,0 +1,4 @@
+package bench
+
+// manySources says that all of 127/8 are addresses of this machine.
+const manySources = true
