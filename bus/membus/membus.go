@@ -81,17 +81,16 @@ type part struct {
 
 // Publish implements bus.Conn.
 func (c *Conn) Publish(m *bus.Msg) error {
-	if c.stop.Err() != nil {
-		return bus.ErrClosed
-	}
 	tokens, err := split(m.Subject, false)
-	if err != nil {
-		return err
-	}
 	b := c.bus
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if c.cut {
+	switch {
+	case c.stop.Err() != nil: // first: closed is cut as well
+		return bus.ErrClosed
+	case err != nil:
+		return err
+	case c.cut:
 		return fmt.Errorf("membus: publish to %s: not connected", m.Subject)
 	}
 	queues := map[string][]*subscription{}
