@@ -12,6 +12,7 @@ import (
 
 	"github.com/gatebus/gatebus/internal/bench/report"
 	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // closedClient sends the next frame when an answer has come. All that the
@@ -131,9 +132,9 @@ func (c *closedClient) send(n int) error {
 
 // answered takes an answer, and returns how many frames are not unanswered any
 // more.
-func (c *closedClient) answered(op wsclient.Opcode, data []byte) int {
+func (c *closedClient) answered(op wsframe.Opcode, data []byte) int {
 	v, got := c.text.check(data, c.next)
-	if op != wsclient.Text {
+	if op != wsframe.Text {
 		v = wrong
 	}
 	if v == early && c.sent-got-1 >= uint32(c.window) { // never sent

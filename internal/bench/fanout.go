@@ -13,6 +13,7 @@ import (
 
 	"github.com/gatebus/gatebus/internal/bench/report"
 	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // pusher sends a frame to all members. It is used by one goroutine.
@@ -68,7 +69,7 @@ func fanout(ctx context.Context, o *Options, s *side, m *meter) (report.Round, *
 	)
 	f := &fan{
 		members: o.Clients, rec: rec, faults: &faults, pusher: p,
-		text:  newNumbered(0, o.Size, wsclient.Key{}),
+		text:  newNumbered(0, o.Size, wsframe.Key{}),
 		slots: make([]slot, 2*o.InFlight), free: make(chan struct{}, o.InFlight),
 		stop: make(chan struct{}), lost: make(chan struct{}),
 	}
@@ -165,7 +166,7 @@ func (f *fan) settle(inFlight int) {
 
 // member reads what comes to one client.
 func (f *fan) member(i int, c *wsclient.Conn, size int) {
-	text, rec := newNumbered(0, size, wsclient.Key{}), f.rec.shard(i)
+	text, rec := newNumbered(0, size, wsframe.Key{}), f.rec.shard(i)
 	for next := uint32(0); ; {
 		op, data, err := c.Next()
 		if err != nil {
@@ -173,7 +174,7 @@ func (f *fan) member(i int, c *wsclient.Conn, size int) {
 			return
 		}
 		v, got := text.check(data, next)
-		if v == wrong || op != wsclient.Text {
+		if v == wrong || op != wsframe.Text {
 			f.faults.wrong(i, data, text.text(next))
 			f.fail()
 			return

@@ -5,7 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
-	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // A payload names its client and its number, eight hexadecimal digits each, and
@@ -21,20 +21,20 @@ const (
 
 // numbered makes the payloads of one client, and checks what comes back.
 type numbered struct {
-	key     wsclient.Key
+	key     wsframe.Key
 	payload []byte // with the number that was last asked for
 	frame   []byte // the same as an encoded frame
 	at      int    // where the payload stands in it
 }
 
-func newNumbered(client uint32, size int, key wsclient.Key) *numbered {
+func newNumbered(client uint32, size int, key wsframe.Key) *numbered {
 	n := &numbered{key: key, payload: make([]byte, size)}
 	for i := range n.payload {
 		n.payload[i] = 'a' + byte((int(client)+i)%26)
 	}
 	putHex(n.payload[:nameDigits], client)
 	putHex(n.payload[nameDigits:MinSize], 0)
-	n.frame = wsclient.AppendFrame(nil, wsclient.Text, key, n.payload)
+	n.frame = wsframe.AppendMasked(nil, wsframe.Text, key, n.payload)
 	n.at = len(n.frame) - size
 	return n
 }
@@ -43,7 +43,7 @@ func newNumbered(client uint32, size int, key wsclient.Key) *numbered {
 func (n *numbered) append(dst []byte, number uint32) []byte {
 	var digits [numberDigits]byte
 	putHex(digits[:], number)
-	n.key.Mask(digits[:], nameDigits)
+	n.key.At(nameDigits).Mask(digits[:])
 	at := len(dst) + n.at + nameDigits
 	dst = append(dst, n.frame...)
 	copy(dst[at:], digits[:])

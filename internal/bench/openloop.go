@@ -11,6 +11,7 @@ import (
 
 	"github.com/gatebus/gatebus/internal/bench/report"
 	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // schedule says when frames are due: the frames of all clients in turn, at a
@@ -195,11 +196,11 @@ func (c *openClient) failed(err error) {
 	}
 }
 
-func (c *openClient) answered(op wsclient.Opcode, data []byte) (done bool, err error) {
+func (c *openClient) answered(op wsframe.Opcode, data []byte) (done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v, got := c.text.check(data, c.next)
-	if op != wsclient.Text || v == early && int32(c.sent-got) <= 0 {
+	if op != wsframe.Text || v == early && int32(c.sent-got) <= 0 {
 		v = wrong
 	}
 	switch v {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 func TestValidate(t *testing.T) {
@@ -79,10 +79,10 @@ func TestTable(t *testing.T) {
 }
 
 func TestNumbered(t *testing.T) {
-	key := wsclient.Key{1, 2, 3, 4}
+	key := wsframe.Key{1, 2, 3, 4}
 	a, b := newNumbered(1, 40, key), newNumbered(2, 40, key)
 	for _, n := range []uint32{0, 1, 0xfffffffe, 0xffffffff} {
-		want := wsclient.AppendFrame([]byte("x"), wsclient.Text, key, a.text(n))
+		want := wsframe.AppendMasked([]byte("x"), wsframe.Text, key, a.text(n))
 		if got := a.append([]byte("x"), n); !bytes.Equal(got, want) {
 			t.Errorf("number %d is encoded as %x, want %x", n, got, want)
 		}

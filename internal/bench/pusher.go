@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // memberName is the group, and the uid, of the members of a fan-out.
@@ -165,7 +166,7 @@ func newRawPusher(ctx context.Context, t wsclient.Target, members int) (*rawPush
 	expectWithin(c, natsTimeout)
 	// An empty push is answered with the number of members, once there are as
 	// many as it says.
-	err = c.Write(wsclient.AppendFrame(nil, wsclient.Binary, c.Key, strconv.AppendInt(nil, int64(members), 10)))
+	err = c.Write(wsframe.AppendMasked(nil, wsframe.Binary, c.Key, strconv.AppendInt(nil, int64(members), 10)))
 	if err == nil {
 		_, _, err = c.Next()
 	}
@@ -176,7 +177,7 @@ func newRawPusher(ctx context.Context, t wsclient.Target, members int) (*rawPush
 }
 
 func (p *rawPusher) push(payload []byte) error {
-	p.out = wsclient.AppendFrame(p.out[:0], wsclient.Text, p.conn.Key, payload)
+	p.out = wsframe.AppendMasked(p.out[:0], wsframe.Text, p.conn.Key, payload)
 	return p.conn.Write(p.out)
 }
 

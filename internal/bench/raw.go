@@ -11,7 +11,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 // The paths of the raw server.
@@ -134,7 +134,7 @@ func (s *rawServer) push(c *websocket.Conn) {
 			}
 			continue
 		}
-		frame = wsclient.AppendServerFrame(frame[:0], wsclient.Text, data)
+		frame = wsframe.Append(frame[:0], wsframe.Text, data)
 		s.mu.Lock()
 		members := s.members
 		s.mu.Unlock()

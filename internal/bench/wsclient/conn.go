@@ -3,6 +3,7 @@ package wsclient
 import (
 	"encoding/binary"
 	"fmt"
+	"github.com/gatebus/gatebus/internal/wsframe"
 	"net"
 	"time"
 )
@@ -30,20 +31,20 @@ type Conn struct {
 	// Net is the connection below.
 	Net net.Conn
 	// Key masks all frames of this connection.
-	Key Key
+	Key wsframe.Key
 
 	// owned by the reader
 	buf      []byte
-	from, to int       // what is read but not returned yet
-	at       time.Time // when that was read
-	parts    []byte    // of a message that is not complete
-	partsOf  Opcode    // Continuation if there is none
+	from, to int            // what is read but not returned yet
+	at       time.Time      // when that was read
+	parts    []byte         // of a message that is not complete
+	partsOf  wsframe.Opcode // wsframe.Continuation if there is none
 	pings    int
 }
 
 // NewConn is the client's end of a connection whose handshake is done; early is
 // what was read past it.
-func NewConn(c net.Conn, key Key, early []byte) *Conn {
+func NewConn(c net.Conn, key wsframe.Key, early []byte) *Conn {
 	w := &Conn{Net: c, Key: key, buf: make([]byte, max(readSize, len(early))), at: time.Now()}
 	w.to = copy(w.buf, early)
 	return w
@@ -51,23 +52,23 @@ func NewConn(c net.Conn, key Key, early []byte) *Conn {
 
 // Next returns the next message, and answers pings until it comes. The payload
 // is good until the next call. A close of the server is a [*CloseError].
-func (c *Conn) Next() (Opcode, []byte, error) {
+func (c *Conn) Next() (wsframe.Opcode, []byte, error) {
 	for {
 		f, err := c.frame()
 		if err != nil {
 			return 0, nil, err
 		}
-		switch f.op {
-		case Ping:
+		switch f.Op {
+		case wsframe.Ping:
 			c.pings++
-			if err := c.Write(AppendFrame(nil, Pong, c.Key, f.payload)); err != nil {
+			if err := c.Write(wsframe.AppendMasked(nil, wsframe.Pong, c.Key, f.Payload)); err != nil {
 				return 0, nil, err
 			}
 			continue
-		case Pong:
+		case wsframe.Pong:
 			continue
-		case Close:
-			return 0, nil, closeError(f.payload)
+		case wsframe.Close:
+			return 0, nil, closeError(f.Payload)
 		}
 		if whole, op, payload, err := c.assemble(f); whole || err != nil {
 			return op, payload, err
@@ -76,35 +77,35 @@ func (c *Conn) Next() (Opcode, []byte, error) {
 }
 
 // assemble puts the fragments of a message together.
-func (c *Conn) assemble(f frame) (whole bool, op Opcode, payload []byte, err error) {
-	switch begun := c.partsOf != Continuation; {
-	case begun != (f.op == Continuation):
-		return false, 0, nil, fmt.Errorf("%w: fragments in disorder", ErrProtocol)
-	case !begun && f.final:
-		return true, f.op, f.payload, nil
+func (c *Conn) assemble(f wsframe.Frame) (whole bool, op wsframe.Opcode, payload []byte, err error) {
+	switch begun := c.partsOf != wsframe.Continuation; {
+	case begun != (f.Op == wsframe.Continuation):
+		return false, 0, nil, fmt.Errorf("%w: fragments in disorder", wsframe.ErrProtocol)
+	case !begun && f.Final:
+		return true, f.Op, f.Payload, nil
 	case !begun:
-		c.partsOf, c.parts = f.op, c.parts[:0]
+		c.partsOf, c.parts = f.Op, c.parts[:0]
 	}
-	if len(c.parts)+len(f.payload) > MaxPayload {
-		return false, 0, nil, fmt.Errorf("%w: a message of more than %d bytes", ErrProtocol, MaxPayload)
+	if len(c.parts)+len(f.Payload) > MaxPayload {
+		return false, 0, nil, fmt.Errorf("%w: a message of more than %d bytes", wsframe.ErrProtocol, MaxPayload)
 	}
-	c.parts = append(c.parts, f.payload...)
-	if !f.final {
+	c.parts = append(c.parts, f.Payload...)
+	if !f.Final {
 		return false, 0, nil, nil
 	}
-	op, c.partsOf = c.partsOf, Continuation
+	op, c.partsOf = c.partsOf, wsframe.Continuation
 	return true, op, c.parts, nil
 }
 
 // frame returns the next frame, whatever it is.
-func (c *Conn) frame() (frame, error) {
+func (c *Conn) frame() (wsframe.Frame, error) {
 	for {
 		f, need, err := parseFrame(c.buf[c.from:c.to])
 		if err != nil {
 			return f, err
 		}
 		if need == 0 {
-			c.from += f.size
+			c.from += f.Size
 			return f, nil
 		}
 		if err := c.fill(need); err != nil {
@@ -157,7 +158,7 @@ func (c *Conn) Leave(timeout time.Duration) {
 	if c.Net.SetDeadline(time.Now().Add(timeout)) != nil {
 		return // it is closed
 	}
-	if c.Write(AppendFrame(nil, Close, c.Key, binary.BigEndian.AppendUint16(nil, 1000))) != nil {
+	if c.Write(wsframe.AppendMasked(nil, wsframe.Close, c.Key, binary.BigEndian.AppendUint16(nil, 1000))) != nil {
 		return
 	}
 	for {

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"github.com/gatebus/gatebus/internal/wsframe"
 	"net"
 	"net/url"
 	"strings"
@@ -83,7 +84,7 @@ func (t Target) handshake(ctx context.Context, c net.Conn) (*Conn, error) {
 
 	var (
 		nonce [16]byte
-		mask  Key
+		mask  wsframe.Key
 	)
 	_, _ = rand.Read(nonce[:]) // never fails
 	_, _ = rand.Read(mask[:])  // likewise
@@ -125,7 +126,7 @@ func readHead(c net.Conn) (head string, early []byte, err error) {
 			return string(buf[:i]), buf[i+4:], nil
 		}
 		if len(buf) >= maxResponse {
-			return "", nil, fmt.Errorf("%w: its response has more than %d bytes", ErrProtocol, maxResponse)
+			return "", nil, fmt.Errorf("%w: its response has more than %d bytes", wsframe.ErrProtocol, maxResponse)
 		}
 		if len(buf) == cap(buf) {
 			buf = append(make([]byte, 0, 2*cap(buf)), buf...)
@@ -152,5 +153,5 @@ func checkHead(head, key string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: its Sec-WebSocket-Accept does not answer the key", ErrProtocol)
+	return fmt.Errorf("%w: its Sec-WebSocket-Accept does not answer the key", wsframe.ErrProtocol)
 }

@@ -3,7 +3,7 @@
 //
 // A [Conn] is used by one reader at a time; writes may come from anybody, since
 // every frame leaves in one Write of the connection. Frames are encoded by
-// [AppendFrame], so that many can leave in one system call. What [Conn.Next]
+// package wsframe, so that many can leave in one system call. What [Conn.Next]
 // returns is a view of the read buffer and good until the next call. Pings are
 // answered from Next. Nothing is dropped and nothing is queued: a peer that
 // does not read stops the writer.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gatebus/gatebus/internal/wsframe"
 	"github.com/gorilla/websocket"
 	"go.uber.org/goleak"
 )
@@ -66,9 +67,9 @@ func echo(c *websocket.Conn) {
 func TestEcho(t *testing.T) {
 	c := dial(t, serve(t, echo))
 	for _, size := range []int{0, 1, 125, 126, 4096, 65535, 65536, 300_000} {
-		for _, op := range []Opcode{Text, Binary} {
+		for _, op := range []wsframe.Opcode{wsframe.Text, wsframe.Binary} {
 			want := bytes.Repeat([]byte("abcdefg"), size/7+1)[:size]
-			if err := c.Write(AppendFrame(nil, op, c.Key, want)); err != nil {
+			if err := c.Write(wsframe.AppendMasked(nil, op, c.Key, want)); err != nil {
 				t.Fatal(err)
 			}
 			got, data, err := c.Next()
@@ -89,14 +90,14 @@ func TestMany(t *testing.T) {
 			if err != nil || string(data) != fmt.Sprint(i) {
 				t.Errorf("frame %d: %q, %v", i, data, err)
 			}
-			all = AppendServerFrame(all, Text, data)
+			all = wsframe.Append(all, wsframe.Text, data)
 		}
 		conn.Write(all)
 		c.ReadMessage()
 	}))
 	var frames []byte
 	for i := range 3 {
-		frames = AppendFrame(frames, Text, c.Key, fmt.Append(nil, i))
+		frames = wsframe.AppendMasked(frames, wsframe.Text, c.Key, fmt.Append(nil, i))
 	}
 	if c.More() {
 		t.Error("there is more before anything was sent")
@@ -167,8 +168,8 @@ func TestFragments(t *testing.T) {
 			defer a.Close()
 			go func() { io.Copy(io.Discard, b) }()
 			defer b.Close()
-			_, data, err := NewConn(a, Key{}, tt.frames).Next()
-			if tt.want == "" && !errors.Is(err, ErrProtocol) {
+			_, data, err := NewConn(a, wsframe.Key{}, tt.frames).Next()
+			if tt.want == "" && !errors.Is(err, wsframe.ErrProtocol) {
 				t.Errorf("got %q, %v, want a breach of the protocol", data, err)
 			}
 			if tt.want != "" && (err != nil || string(data) != tt.want) {
@@ -260,7 +261,7 @@ func FuzzParseFrame(f *testing.F) {
 	f.Add([]byte("\x81\x01a"))
 	f.Add([]byte("\x82\x7e\x00\x80"))
 	f.Add([]byte("\x88\x02\x03\xe8"))
-	f.Add(AppendServerFrame(nil, Binary, make([]byte, 70_000)))
+	f.Add(wsframe.Append(nil, wsframe.Binary, make([]byte, 70_000)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		fr, need, err := parseFrame(b)
 		switch {
@@ -270,10 +271,10 @@ func FuzzParseFrame(f *testing.F) {
 				t.Fatalf("needs %d bytes and has %d", need, len(b))
 			}
 		default:
-			if fr.size > len(b) || len(fr.payload) > fr.size {
+			if fr.Size > len(b) || len(fr.Payload) > fr.Size {
 				t.Fatalf("%+v of %d bytes", fr, len(b))
 			}
-			if again, _, _ := parseFrame(AppendServerFrame(nil, fr.op, fr.payload)); fr.final && !bytes.Equal(again.payload, fr.payload) {
+			if again, _, _ := parseFrame(wsframe.Append(nil, fr.Op, fr.Payload)); fr.Final && !bytes.Equal(again.Payload, fr.Payload) {
 				t.Fatal("its payload is another one when it is encoded again")
 			}
 		}
