@@ -7,11 +7,13 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/heap"
 	"github.com/gatebus/gatebus/internal/host"
 )
 
@@ -74,6 +76,7 @@ SIGTERM and SIGINT drain and stop it; a second one ends it at once.`, role),
 func runHost(ctx context.Context, cfg *configs.Config, started func(host.Addresses)) error {
 	log := newLogger(cfg.Log)
 	defer heedHangup(log)()
+	defer tuneHeap()()
 	h, at, err := host.Start(ctx, cfg, log)
 	if err != nil {
 		return err
@@ -88,6 +91,17 @@ func runHost(ctx context.Context, cfg *configs.Config, started func(host.Address
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// tuneHeap has the garbage collector come as suits a server, until stop is called.
+func tuneHeap() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { heap.Run(ctx) })
+	return func() {
+		cancel()
+		running.Wait()
+	}
 }
 
 // heedHangup says, until stop is called, that a SIGHUP does not reload yet. By
