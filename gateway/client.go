@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/gatebus/gatebus/bus"
 )
@@ -41,9 +40,9 @@ type client struct {
 	// before was there, since the last one that could have gone to any.
 	followed int
 	out      outbox
-	given    *given        // nil if it has neither uid nor session
-	room     chan struct{} // closed when the lane has room again; nil if nobody waits
-	ws       *wsConn       // nil until the handshake is done
+	given    *given  // nil if it has neither uid nor session
+	stalled  bool    // the peer is not read: the lane is full
+	ws       *wsConn // nil until the handshake is done
 	// accepted is set when a worker has accepted the open event: a close event
 	// is owed.
 	accepted bool
@@ -79,16 +78,18 @@ type openResult struct {
 	subprotocol string
 }
 
-// submit puts an event at the end of the lane. It tells whether the queue is
-// full now; the caller then waits for room before it reads on.
-func (c *client) submit(kind bus.Kind, data []byte) (room <-chan struct{}) {
+// submit puts an event at the end of the lane. It tells whether there is room for
+// more; if not, the connection is resumed when there is.
+func (c *client) submit(kind bus.Kind, data []byte) (more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.ending || c.finishing != nil {
 		c.gw.count.droppedClosing.Add(1)
-		return nil
+		return true
 	}
-	return c.addLocked(kind, data)
+	c.addLocked(kind, data)
+	c.stalled = c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes)
+	return !c.stalled
 }
 
 // start gives out the open event, which the lane has already.
@@ -99,17 +100,10 @@ func (c *client) start() {
 	c.unlockAndTidy()
 }
 
-func (c *client) addLocked(kind bus.Kind, data []byte) (room <-chan struct{}) {
+func (c *client) addLocked(kind bus.Kind, data []byte) {
 	c.gw.count.eventsIn.Add(1)
 	c.lane.add(newEvent(c, kind, data))
 	c.advanceLocked()
-	if !c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes) {
-		return nil
-	}
-	if c.room == nil {
-		c.room = make(chan struct{})
-	}
-	return c.room
 }
 
 // unlockAndTidy unlocks the client, and takes it off the index when nothing
@@ -218,20 +212,8 @@ func (c *client) closeNowLocked(end closing) {
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear(false)))
 	c.endLocked(end)
 	c.out.last = &end
-	c.writeLocked()
 	if c.ws != nil {
-		time.AfterFunc(c.gw.cfg.CloseTimeout, c.closeSentOrAbort)
-	}
-}
-
-// closeSentOrAbort ends a connection to which the close frame, and the frames
-// before it, could not be written in close_timeout.
-func (c *client) closeSentOrAbort() {
-	c.mu.Lock()
-	sent, ws := c.out.closeSent, c.ws
-	c.mu.Unlock()
-	if !sent {
-		ws.abort()
+		c.ws.closeLocked()
 	}
 }
 

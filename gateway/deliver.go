@@ -11,6 +11,7 @@ import (
 // deliver handles one message from a bus: a reply of a worker, a push or a
 // command. Messages of one subscription come one at a time; it never blocks.
 func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
+	defer g.streams.Cork().Uncork()
 	switch {
 	case strings.HasPrefix(m.Subject, g.outs):
 		_, id, seq, err := bus.ParseReplySubject(m.Subject)
@@ -68,7 +69,7 @@ func (g *Gateway) replies(m *bus.Msg) error {
 			return err
 		}
 		if c := g.index.number(r.Client); c != nil {
-			c.reply(&r, from)
+			c.reply(&r, from, m.Subject)
 		} else {
 			g.late(r.Status == bus.Working)
 		}

@@ -37,9 +37,10 @@ const (
 // reader read on, closes a client that is to be closed when all is answered.
 func (c *client) advanceLocked() {
 	c.giveOutLocked()
-	if c.room != nil && (c.ending || !c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes)) {
-		close(c.room)
-		c.room = nil
+	if c.stalled && (c.ending || !c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes)) {
+		c.stalled = false
+		c.alive() // the silence while nothing was read was ours, not the peer's
+		c.ws.conn.Resume()
 	}
 	if f := c.finishing; f != nil && !c.ending && c.lane.empty() {
 		c.closeNowLocked(*f)
@@ -164,9 +165,9 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 	c.unlockAndTidy()
 }
 
-// reply handles a reply that came in a batch from the worker at an address. It
-// runs on the goroutine that delivers from the bus.
-func (c *client) reply(r *bus.BatchReply, from bus.WorkerAddress) {
+// reply handles a reply that came in a batch, on a subject, from the worker at an
+// address. It runs on the goroutine that delivers from the bus.
+func (c *client) reply(r *bus.BatchReply, from bus.WorkerAddress, subject string) {
 	c.mu.Lock()
 	e := c.awaitedLocked(r.Seq)
 	if e == nil {
@@ -187,7 +188,7 @@ func (c *client) reply(r *bus.BatchReply, from bus.WorkerAddress) {
 	}
 	// The batch that it came in must not stay for as long as a slow client does.
 	r.Data = bytes.Clone(r.Data)
-	c.repliedLocked(e, r.Reply, from, bus.RepliesSubject(c.gw.name, from), r.Check(e.kind))
+	c.repliedLocked(e, r.Reply, from, subject, r.Check(e.kind))
 	c.unlockAndTidy()
 }
 

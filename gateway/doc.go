@@ -39,11 +39,12 @@
 //
 // # Who owns what
 //
-// Each client has one goroutine that reads its socket. Frames to it are written
-// by a goroutine that lives only while there are some. One goroutine delivers
-// everything that comes from the bus (replies, pushes, commands) in order of
-// arrival; it never blocks. One goroutine watches deadlines, one pings.
+// On Linux a few loops read the clients' sockets and write to them, elsewhere each
+// client has a goroutine that reads, and one that writes while there is something
+// (package stream). One goroutine delivers everything that comes from the bus
+// (replies, pushes, commands) in order of arrival; it never blocks, and writes only
+// what a socket takes at once. One goroutine watches deadlines, one pings.
 //
-// Locks are taken in this order: index, client, dispatcher's publishing,
-// dispatcher.
+// Locks are taken in this order: index, a connection's own, client, dispatcher's
+// publishing, dispatcher.
 package gateway

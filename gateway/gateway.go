@@ -18,6 +18,9 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/batch"
+	"github.com/gatebus/gatebus/internal/running"
+	"github.com/gatebus/gatebus/internal/stream"
 )
 
 // ErrAddressInUse is wrapped by the error of Listen when the port is taken.
@@ -52,8 +55,9 @@ type Gateway struct {
 	// handshakes that are being answered
 	handshakes atomic.Int64
 
-	readers sync.WaitGroup
-	writers sync.WaitGroup
+	streams stream.Pool   // clients' connections
+	senders running.Group // of batches
+	cork    batch.Cork    // in while many clients' frames are taken
 
 	listenMu sync.Mutex
 	listener net.Listener
@@ -81,6 +85,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		subjects: map[string]map[bus.Kind]string{},
 		start:    time.Now(),
 	}
+	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)
 	if server != nil {
 		g.dispatch.census = newCensus(g, server)
@@ -170,8 +175,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.drain(server)
 	stop()
 	tasks.Wait()
-	g.readers.Wait()
-	g.writers.Wait()
+	g.streams.Close()
+	g.senders.Wait()
 	return err
 }
 

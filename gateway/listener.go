@@ -106,9 +106,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.count.accepted.Add(1)
-	ws := &wsConn{conn: conn, maxFrame: g.cfg.MaxFrame}
-	c.connect(ws)
-	g.readers.Go(func() { c.read(ws) })
+	c.connect(conn.NetConn())
 }
 
 // checkHandshake finds what gorilla would refuse, and what has a body to send
@@ -169,56 +167,23 @@ func (c *client) isEnding() bool {
 }
 
 // connect gives the client its connection; frames that wait are written.
-func (c *client) connect(ws *wsConn) {
+func (c *client) connect(nc net.Conn) {
 	c.alive()
-	ws.alive = c.alive
-	ws.conn.SetCloseHandler(ws.answerClose)
-	ws.conn.SetPongHandler(func(string) error { c.alive(); return nil })
-	// gorilla would answer from the reader, and give up after a second.
-	ws.conn.SetPingHandler(func(data string) error { c.alive(); c.pong(data); return nil })
+	ws := &wsConn{client: c}
+	conn, err := c.gw.streams.Take(nc, ws)
+	if err != nil { // the gateway has not waited for this handshake any longer
+		c.peerLeft(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
+		return
+	}
+	ws.conn = conn
 	c.mu.Lock()
 	c.ws = ws
-	if len(c.out.frames) > 0 || c.out.last != nil {
-		c.writeLocked()
+	switch {
+	case c.out.last != nil:
+		ws.closeLocked()
+	case c.out.len() > 0:
+		conn.Flush()
 	}
 	c.mu.Unlock()
-}
-
-// read turns what the peer sends into events until the connection ends, and
-// sees the connection to its end.
-func (c *client) read(ws *wsConn) {
-	for {
-		kind, data, end := ws.read()
-		if end != nil {
-			c.hangUp(ws, *end)
-			return
-		}
-		c.alive()
-		if room := c.submit(kind, data); room != nil {
-			<-room
-			// The silence while nothing was read was ours, not the peer's.
-			c.alive()
-		}
-	}
-}
-
-// hangUp ends the client when nothing more can be read from it.
-func (c *client) hangUp(ws *wsConn, end hangup) {
-	switch end.by {
-	case refused:
-		c.closeNow(end.closing)
-		c.mu.Lock()
-		c.out.readerDone = true
-		sent := c.out.closeSent
-		c.mu.Unlock()
-		if sent { // else the writer sees to it
-			ws.linger(c.gw.cfg.CloseTimeout)
-		}
-	case broken:
-		c.peerLeft(end.closing)
-		ws.linger(c.gw.cfg.CloseTimeout)
-	default:
-		c.peerLeft(end.closing)
-		ws.abort()
-	}
+	conn.Start()
 }

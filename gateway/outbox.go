@@ -15,20 +15,63 @@ type frame struct {
 	prepared []byte
 }
 
-// outbox holds the frames that wait for one client to read them. It is guarded
-// by its client's mutex.
+// outbox holds what waits for one client to read it. It is guarded by its client's
+// mutex.
 type outbox struct {
-	frames  []frame
-	bytes   int
-	ping    bool     // a ping is due
-	pong    *string  // the newest ping of the peer that is to be answered
-	last    *closing // the close frame that follows the frames; then no more
-	writing bool     // a goroutine is at it
-	// closeSent is set when the close frame is out, readerDone when the
-	// reader has given up although the peer may still send. The second of the
-	// two sees the connection to its end.
-	closeSent, readerDone bool
+	frames []frame // from head on
+	head   int
+	bytes  int      // payload of those
+	ping   bool     // a ping is due
+	pong   *string  // the newest ping of the peer that is to be answered
+	last   *closing // the close frame that follows the frames; then no more
 }
+
+// idleFrames is how many places for frames an outbox keeps while it is empty.
+const idleFrames = 4
+
+func (o *outbox) len() int { return len(o.frames) - o.head }
+
+func (o *outbox) push(f frame) {
+	if o.head > 0 && len(o.frames) == cap(o.frames) && o.head >= len(o.frames)/2 {
+		n := copy(o.frames, o.frames[o.head:])
+		clear(o.frames[n:])
+		o.frames, o.head = o.frames[:n], 0
+	}
+	o.frames = append(o.frames, f)
+	o.bytes += len(f.data)
+}
+
+// front is the oldest frame, nil if there is none.
+func (o *outbox) front() *frame {
+	if o.head == len(o.frames) {
+		return nil
+	}
+	return &o.frames[o.head]
+}
+
+// only is the oldest frame if there is nothing else to be sent.
+func (o *outbox) only() *frame {
+	if o.len() != 1 || o.ping || o.pong != nil || o.last != nil {
+		return nil
+	}
+	return o.front()
+}
+
+// pop takes the oldest frame off.
+func (o *outbox) pop() {
+	f := &o.frames[o.head]
+	o.bytes -= len(f.data)
+	*f = frame{}
+	if o.head++; o.head < len(o.frames) {
+		return
+	}
+	if o.head, o.frames = 0, o.frames[:0]; cap(o.frames) > idleFrames {
+		o.frames = nil
+	}
+}
+
+// drop takes all frames off.
+func (o *outbox) drop() { o.frames, o.head, o.bytes = nil, 0, 0 }
 
 // pushLocked puts a frame into the client's outbox; it tells whether it did. A
 // client that has too many waiting is closed. It never blocks.
@@ -37,14 +80,13 @@ func (c *client) pushLocked(f frame) bool {
 	if c.ending {
 		return false
 	}
-	if len(o.frames) >= c.gw.cfg.SendFrames || len(o.frames) > 0 && o.bytes+len(f.data) > c.gw.cfg.SendBytes {
+	if n := o.len(); n >= c.gw.cfg.SendFrames || n > 0 && o.bytes+len(f.data) > c.gw.cfg.SendBytes {
 		c.slowLocked()
 		return false
 	}
-	o.frames = append(o.frames, f)
-	o.bytes += len(f.data)
+	o.push(f)
 	c.gw.count.framesOut.Add(1)
-	c.writeLocked()
+	c.flushLocked()
 	return true
 }
 
@@ -52,7 +94,7 @@ func (c *client) pushLocked(f frame) bool {
 // dropped; a write that is under way has close_timeout to get through.
 func (c *client) slowLocked() {
 	c.gw.count.closedSlow.Add(1)
-	c.out.frames, c.out.bytes = nil, 0
+	c.out.drop()
 	c.closeNowLocked(closing{bus.CloseSlowClient, "too slow"})
 }
 
@@ -61,7 +103,7 @@ func (c *client) ping() {
 	c.mu.Lock()
 	if !c.ending {
 		c.out.ping = true
-		c.writeLocked()
+		c.flushLocked()
 	}
 	c.mu.Unlock()
 }
@@ -71,7 +113,7 @@ func (c *client) pong(data string) {
 	c.mu.Lock()
 	if !c.ending {
 		c.out.pong = &data
-		c.writeLocked()
+		c.flushLocked()
 	}
 	c.mu.Unlock()
 }
@@ -81,77 +123,15 @@ func (c *client) pong(data string) {
 func (c *client) blocked() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.room != nil
+	return c.stalled
 }
 
-// writeLocked sees to it that what is in the outbox is written, as soon as
-// there is a connection to write to.
-func (c *client) writeLocked() {
-	if c.out.writing || c.ws == nil {
-		return
+// flushLocked sees to it that what is in the outbox is written, as soon as there
+// is a connection to write to.
+func (c *client) flushLocked() {
+	if c.ws != nil {
+		c.ws.conn.Flush()
 	}
-	c.out.writing = true
-	c.gw.writers.Go(c.write)
-}
-
-// write empties the outbox into the connection and ends. Frames that come
-// meanwhile are taken along.
-func (c *client) write() {
-	var spare []frame
-	for {
-		c.mu.Lock()
-		o := &c.out
-		if len(o.frames) == 0 && !o.ping && o.pong == nil && o.last == nil {
-			o.writing = false
-			c.mu.Unlock()
-			return
-		}
-		batch, ping, pong, last := o.frames, o.ping, o.pong, o.last
-		timeout := c.gw.cfg.WriteTimeout
-		if c.ending {
-			timeout = c.gw.cfg.CloseTimeout
-		}
-		o.frames, o.bytes, o.ping, o.pong, o.last = spare[:0], 0, false, nil, nil
-		ws := c.ws
-		c.mu.Unlock()
-
-		err := ws.write(batch, ping, pong, last, timeout)
-		if last != nil || err != nil {
-			c.written(ws, last, err)
-			return
-		}
-		clear(batch)
-		spare = nil
-		if cap(batch) <= 64 {
-			spare = batch
-		}
-	}
-}
-
-// written ends the writing for good: the close frame is out, or a write
-// failed. The reader, which owns the connection, then comes to its end.
-func (c *client) written(ws *wsConn, last *closing, err error) {
-	if err == nil {
-		c.mu.Lock()
-		c.out.closeSent = true
-		alone := c.out.readerDone
-		c.mu.Unlock()
-		if alone {
-			ws.linger(c.gw.cfg.CloseTimeout)
-		} else {
-			ws.expect(c.gw.cfg.CloseTimeout)
-		}
-		return
-	}
-	if last == nil && ws.timedOut(err) {
-		c.mu.Lock()
-		if !c.ending {
-			c.gw.count.closedSlow.Add(1)
-			c.endLocked(closing{bus.CloseSlowClient, "a write took too long"})
-		}
-		c.unlockAndTidy()
-	}
-	ws.abort()
 }
 
 // silent closes a client that does not answer pings.

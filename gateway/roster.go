@@ -249,7 +249,7 @@ type link struct {
 
 func newLink(gw *Gateway, id bus.ConnID, at bus.WorkerAddress) *link {
 	l := &link{gw: gw, id: id, at: at}
-	l.batches = batch.New(l.send, gw.writers.Go)
+	l.batches = batch.New(l.send, gw.senders.Go, &gw.cork)
 	return l
 }
 

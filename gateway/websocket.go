@@ -4,252 +4,337 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"io"
-	"net"
-	"strconv"
+	"fmt"
+	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/stream"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
-const (
-	// readBuffer is each connection's own; larger frames are read past it.
-	readBuffer = 512
-	// writeBuffer comes from a pool while something is written.
-	writeBuffer = 4096
-)
-
-// wsConn is one WebSocket connection. One goroutine reads, one at a time
-// writes; expect and abort may be called by anybody.
-type wsConn struct {
-	conn     *websocket.Conn
-	maxFrame int64
-	alive    func()      // called when something was read of a frame
-	closes   atomic.Bool // a close frame is sent, or about to be: there is only one
-}
-
-// frameReader reads a frame and tells that its peer is alive while it comes: no
-// pong fits into the middle of a large one.
-type frameReader struct {
-	r     io.Reader
-	alive func()
-}
-
-func (f frameReader) Read(p []byte) (int, error) {
-	n, err := f.r.Read(p)
-	if n > 0 {
-		f.alive()
-	}
-	return n, err
-}
-
-// newUpgrader makes the upgrader of a gateway's connections.
+// newUpgrader makes the upgrader of a gateway, which does the handshakes and no
+// more: the connections are taken from it (wsConn).
 func newUpgrader() *websocket.Upgrader {
 	return &websocket.Upgrader{
-		ReadBufferSize:  readBuffer,
-		WriteBufferSize: writeBuffer,
-		WriteBufferPool: &sync.Pool{},
+		ReadBufferSize: 512, WriteBufferSize: 512, WriteBufferPool: &sync.Pool{},
 		// Workers see the Origin header of the open event and may refuse.
 		CheckOrigin: checkAnyOrigin,
 		Error:       refuse,
 	}
 }
 
-// read returns the next frame, or how the connection ended.
-func (w *wsConn) read() (bus.Kind, []byte, *hangup) {
-	t, r, err := w.conn.NextReader()
-	if err != nil {
-		return 0, nil, w.classify(err)
-	}
-	data, err := w.readFrame(r)
-	if err != nil {
-		return 0, nil, w.classify(err)
-	}
-	if int64(len(data)) > w.maxFrame {
-		return 0, nil, &hangup{closing{bus.CloseTooBig, "a frame has at most " + strconv.FormatInt(w.maxFrame, 10) + " bytes"}, refused}
-	}
-	if t == websocket.BinaryMessage {
-		return bus.Binary, data, nil
-	}
-	if !utf8.Valid(data) {
-		return 0, nil, &hangup{closing{bus.CloseInvalidData, "a text frame must be valid UTF-8"}, refused}
-	}
-	return bus.Text, data, nil
+// wsConn is a client's WebSocket connection.
+type wsConn struct {
+	// set at construction
+	client *client
+	conn   stream.Conn
+
+	// owned by Received and Ended
+	rest  []byte         // came, and is not taken yet
+	parts []byte         // of a message of which not all fragments have come
+	kind  wsframe.Opcode // of that; Continuation if there is none
+	over  bool           // the peer is not listened to any more
+
+	// guarded by the client's mutex
+	closeState closeState
+	after      afterClose
+	timer      *time.Timer // ends the connection; nil: it is not to end yet
 }
 
-// readBuffers are what frames are read into, of any connection: their size is
-// known only at their end.
-var readBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-// readFrame reads a frame of at most one byte more than the limit: gorilla has a
-// limit too, but sends its close past the frames that wait.
-func (w *wsConn) readFrame(r io.Reader) ([]byte, error) {
-	buf := readBuffers.Get().(*bytes.Buffer)
-	buf.Reset()
-	_, err := buf.ReadFrom(io.LimitReader(frameReader{r, w.alive}, w.maxFrame+1))
-	data := bytes.Clone(buf.Bytes())
-	if data == nil {
-		data = []byte{}
-	}
-	if buf.Cap() <= maxReadBuffer {
-		readBuffers.Put(buf)
-	}
-	return data, err
-}
-
-// maxReadBuffer is the largest buffer that is kept for later frames, in bytes.
-const maxReadBuffer = 64 << 10
-
-// hangup is why nothing more can be read: the code alone does not tell who
-// closed, since a peer may send any.
-type hangup struct {
-	closing
-	by hangupBy
-}
-
-type hangupBy uint8
+// closeState is where this side's close frame is.
+type closeState uint8
 
 const (
-	left    hangupBy = iota // the peer closed or broke off
-	refused                 // this side does not take a frame
-	broken                  // the peer broke the protocol, and gorilla has said so
+	closeOwed    closeState = iota // still to come, or in the outbox
+	closeWriting                   // given out to be written
+	closeSent
 )
 
-// classify says what a read error means.
-func (w *wsConn) classify(err error) *hangup {
-	var ce *websocket.CloseError
-	var ne net.Error
-	switch {
-	case errors.As(err, &ce):
-		return &hangup{closing{bus.CloseCode(ce.Code), ce.Text}, left}
-	case errors.As(err, &ne), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
-		return &hangup{closing{bus.CloseAbnormal, ""}, left}
+// afterClose is what follows when the close frame is sent.
+type afterClose uint8
+
+const (
+	// awaitClose waits for the peer's close frame.
+	awaitClose afterClose = iota
+	// linger waits until the peer is done sending, and drops what that is:
+	// closing the socket while it still sends would make the kernel reset the
+	// connection and throw our close frame away.
+	linger
+	// leave ends the connection: the peer's close frame was first.
+	leave
+)
+
+// Received takes what the peer has sent, as far as the client's queue has room.
+func (w *wsConn) Received(p []byte) (more bool) {
+	if len(p) > 0 {
+		w.client.alive()
 	}
-	return &hangup{closing{bus.CloseProtocolError, err.Error()}, broken} // gorilla has said so
+	own := len(w.rest) > 0
+	if own {
+		w.rest = append(w.rest, p...)
+		p = w.rest
+	}
+	limit := uint64(w.client.gw.cfg.MaxFrame)
+	for !w.over {
+		f, need, err := wsframe.Parse(p, wsframe.Client, limit)
+		switch {
+		case err != nil:
+			w.broken(err)
+			continue
+		case len(p) >= 2 && !f.Op.Control() && (f.Op == wsframe.Continuation) != (w.kind != wsframe.Continuation):
+			w.broken(fmt.Errorf("%w: fragments in disorder", wsframe.ErrProtocol))
+			continue
+		case need == 0 && f.Size == 0 || !f.Op.Control() && uint64(len(w.parts))+f.Length > limit:
+			w.refuse(bus.CloseTooBig, fmt.Sprintf("a frame has at most %d bytes", limit))
+			continue
+		case need > 0:
+			w.keep(p, own)
+			return true
+		}
+		p = p[f.Size:]
+		f.Key.Mask(f.Payload)
+		if f.Op.Control() {
+			w.control(f)
+		} else if !w.data(f) {
+			w.keep(p, own)
+			return false
+		}
+	}
+	w.rest, w.parts = nil, nil
+	return true
 }
 
-// write sends frames, a ping, a pong, and a close frame at the end, within
-// timeout. All of it goes in one system call, if it can.
-func (w *wsConn) write(frames []frame, ping bool, pong *string, last *closing, timeout time.Duration) error {
-	conn := w.conn.NetConn()
-	if err := conn.SetWriteDeadline(time.Now().Add(timeout)); err != nil {
-		return err
+// keep keeps what came of a frame that is not all there, or not wanted yet.
+func (w *wsConn) keep(p []byte, own bool) {
+	switch {
+	case len(p) == 0:
+		w.rest = nil
+	case own: // what was before it is let go when more is appended
+		w.rest = p
+	default:
+		w.rest = bytes.Clone(p)
 	}
-	if len(frames) == 1 && frames[0].prepared != nil && !ping && pong == nil && last == nil {
-		_, err := conn.Write(frames[0].prepared) // shared: not copied
-		return err
+}
+
+// data takes a frame of a message; false: no more is wanted for now.
+func (w *wsConn) data(f wsframe.Frame) (more bool) {
+	op, whole := f.Op, f.Payload
+	if begun := op == wsframe.Continuation; begun || !f.Final {
+		if !begun {
+			w.kind = op
+		}
+		if w.parts = append(w.parts, f.Payload...); !f.Final {
+			return true
+		}
+		op, whole = w.kind, w.parts
+		w.kind, w.parts = wsframe.Continuation, nil
+	} else {
+		whole = append(make([]byte, 0, len(whole)), whole...) // never nil
 	}
-	buf := writeBuffers.Get().(*[]byte)
-	defer writeBuffers.Put(buf)
-	b := (*buf)[:0]
-	for _, f := range frames {
-		if len(b) > 0 && len(b)+len(f.data) > maxWriteBuffer {
-			if _, err := conn.Write(b); err != nil {
-				return err
-			}
-			b = b[:0]
+	kind := bus.Binary
+	if op == wsframe.Text {
+		if kind = bus.Text; !utf8.Valid(whole) {
+			w.refuse(bus.CloseInvalidData, "a text frame must be valid UTF-8")
+			return true
+		}
+	}
+	return w.client.submit(kind, whole)
+}
+
+// control takes a control frame.
+func (w *wsConn) control(f wsframe.Frame) {
+	switch f.Op {
+	case wsframe.Ping:
+		w.client.pong(string(f.Payload))
+	case wsframe.Close:
+		end, err := parseClose(f.Payload)
+		if err != nil {
+			w.broken(err)
+			return
+		}
+		w.over = true
+		w.client.peerLeft(end)
+		w.finish(closing{code: end.code}, leave)
+	}
+}
+
+// parseClose reads the payload of a peer's close frame.
+func parseClose(p []byte) (closing, error) {
+	if len(p) == 0 {
+		return closing{code: bus.CloseNoStatus}, nil
+	}
+	if len(p) == 1 {
+		return closing{}, fmt.Errorf("%w: a close frame with half a code", wsframe.ErrProtocol)
+	}
+	end := closing{bus.CloseCode(binary.BigEndian.Uint16(p)), string(p[2:])}
+	switch c := end.code; {
+	case c < 1000, c == 1004, c == bus.CloseNoStatus, c == bus.CloseAbnormal, 1015 <= c && c < 3000, c > 4999:
+		return closing{}, fmt.Errorf("%w: a close frame with %d, which no peer may send", wsframe.ErrProtocol, c)
+	case !utf8.ValidString(end.reason):
+		return closing{}, fmt.Errorf("%w: a close frame whose reason is not UTF-8", wsframe.ErrProtocol)
+	}
+	return end, nil
+}
+
+// broken ends a connection whose peer breaks the protocol. What it sent before is
+// still handled.
+func (w *wsConn) broken(err error) {
+	w.over = true
+	end := closing{bus.CloseProtocolError, bus.TrimReason(err.Error())}
+	w.client.peerLeft(end)
+	w.finish(end, linger)
+}
+
+// refuse ends a connection whose peer sends what is not taken.
+func (w *wsConn) refuse(code bus.CloseCode, reason string) {
+	w.over = true
+	end := closing{code, reason}
+	w.client.closeNow(end)
+	w.finish(end, linger)
+}
+
+// finish has a close frame sent, if none is yet, and what is to follow done after
+// it.
+func (w *wsConn) finish(end closing, after afterClose) {
+	c := w.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w.after = after
+	switch {
+	case w.closeState == closeSent:
+		w.closeSentLocked()
+		return
+	case after == leave: // nobody reads the frames before it any more
+		c.out.drop()
+	}
+	if c.out.last == nil && w.closeState == closeOwed {
+		c.out.last = &end
+	}
+	w.closeLocked()
+}
+
+// closeLocked has what is in the outbox, with the close frame, sent in
+// close_timeout.
+func (w *wsConn) closeLocked() {
+	w.endInLocked(w.client.gw.cfg.CloseTimeout)
+	w.conn.Flush()
+}
+
+// closeSentLocked goes on when the close frame is sent. What is up to the peer
+// then, it has close_timeout for.
+func (w *wsConn) closeSentLocked() {
+	w.closeState = closeSent
+	if w.after == leave {
+		w.conn.Abort()
+		return
+	}
+	if w.after == linger {
+		w.conn.CloseWrite()
+	}
+	w.endInLocked(w.client.gw.cfg.CloseTimeout)
+}
+
+// endInLocked ends the connection after d, whatever happens until then.
+func (w *wsConn) endInLocked(d time.Duration) {
+	if w.timer == nil {
+		w.timer = time.AfterFunc(d, w.conn.Abort)
+	} else {
+		w.timer.Reset(d)
+	}
+}
+
+// Ended is told that nothing more comes.
+func (w *wsConn) Ended(error) {
+	if !w.over {
+		w.over = true
+		w.client.peerLeft(closing{code: bus.CloseAbnormal})
+	}
+	w.rest, w.parts = nil, nil
+	w.conn.Abort()
+	w.client.mu.Lock()
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	w.client.mu.Unlock()
+}
+
+// maxWrite is how much is put together for one write, in bytes; a larger frame
+// goes alone.
+const maxWrite = 64 << 10
+
+// Output encodes what waits for the peer to read it.
+func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
+	c := w.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w.closeState == closeWriting { // by now it is written
+		w.closeSentLocked()
+	}
+	if w.closeState == closeSent {
+		return nil, 0
+	}
+	within = c.gw.cfg.WriteTimeout
+	if c.ending {
+		within = c.gw.cfg.CloseTimeout
+	}
+	o := &c.out
+	if f := o.only(); f != nil && f.prepared != nil {
+		shared := f.prepared
+		o.pop()
+		return shared, within
+	}
+	for f := o.front(); f != nil; f = o.front() {
+		if len(b) > 0 && len(b)+len(f.data) > maxWrite {
+			return b, within
 		}
 		if f.prepared != nil {
 			b = append(b, f.prepared...)
 		} else {
-			b = appendFrame(b, opcode(f.kind), f.data)
+			b = wsframe.Append(b, opcode(f.kind), f.data)
 		}
+		o.pop()
 	}
-	if ping {
-		b = appendFrame(b, websocket.PingMessage, nil)
+	if o.ping {
+		b = wsframe.Append(b, wsframe.Ping, nil)
 	}
-	if pong != nil {
-		b = appendFrame(b, websocket.PongMessage, []byte(*pong))
+	if o.pong != nil {
+		b = wsframe.Append(b, wsframe.Pong, []byte(*o.pong))
 	}
-	if last != nil && w.closes.CompareAndSwap(false, true) {
-		b = appendFrame(b, websocket.CloseMessage, websocket.FormatCloseMessage(int(last.code), last.reason))
+	o.ping, o.pong = false, nil
+	if o.last != nil {
+		b = wsframe.Append(b, wsframe.Close, websocket.FormatCloseMessage(int(o.last.code), o.last.reason))
+		w.closeState = closeWriting
 	}
-	_, err := conn.Write(b)
-	if cap(b) <= maxWriteBuffer {
-		*buf = b
-	}
-	return err
+	return b, within
 }
 
-// echoWait bounds the answer to a peer's close: little is in its way.
-const echoWait = time.Second
-
-// answerClose answers the close frame of a peer, unless one is sent already.
-func (w *wsConn) answerClose(code int, _ string) error {
-	if !w.closes.CompareAndSwap(false, true) {
-		return nil
+// Failed is told that the peer cannot be written to.
+func (w *wsConn) Failed(err error) {
+	c := w.client
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.mu.Lock()
+		if !c.ending {
+			c.gw.count.closedSlow.Add(1)
+			c.endLocked(closing{bus.CloseSlowClient, "a write took too long"})
+		}
+		c.unlockAndTidy()
 	}
-	conn := w.conn.NetConn()
-	if err := conn.SetWriteDeadline(time.Now().Add(echoWait)); err != nil {
-		return nil // the connection is at its end anyway
-	}
-	_, _ = conn.Write(appendFrame(nil, websocket.CloseMessage, websocket.FormatCloseMessage(code, "")))
-	return nil
+	w.conn.Abort()
 }
 
-// writeBuffers are for what is written at once, of any connection.
-var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 512); return &b }}
-
-// maxWriteBuffer is how much is put together for one write, in bytes; a larger
-// frame goes alone.
-const maxWriteBuffer = 64 << 10
-
-// appendFrame appends a WebSocket frame, as a server sends it (RFC 6455 5.2):
-// whole and not masked.
-func appendFrame(b []byte, opcode int, data []byte) []byte {
-	b = append(b, 0x80|byte(opcode))
-	switch n := len(data); {
-	case n < 126:
-		b = append(b, byte(n))
-	case n <= 0xffff:
-		b = binary.BigEndian.AppendUint16(append(b, 126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 127), uint64(n))
-	}
-	return append(b, data...)
-}
-
-func opcode(k bus.Kind) int {
+func opcode(k bus.Kind) wsframe.Opcode {
 	if k == bus.Binary {
-		return websocket.BinaryMessage
+		return wsframe.Binary
 	}
-	return websocket.TextMessage
+	return wsframe.Text
 }
 
 // prepare encodes a frame once for many clients.
 func (f *frame) prepare() {
-	f.prepared = appendFrame(make([]byte, 0, len(f.data)+10), opcode(f.kind), f.data)
-}
-
-// timedOut tells whether a write failed for its deadline.
-func (w *wsConn) timedOut(err error) bool {
-	var ne net.Error
-	return errors.As(err, &ne) && ne.Timeout()
-}
-
-// expect bounds how long the peer may take for its end of the close.
-func (w *wsConn) expect(d time.Duration) {
-	_ = w.conn.NetConn().SetReadDeadline(time.Now().Add(d)) // fails only on a closed connection
-}
-
-// abort ends the connection at once.
-func (w *wsConn) abort() { _ = w.conn.NetConn().Close() }
-
-// linger ends a connection whose peer may not have read our close frame yet:
-// closing the socket while it still sends would make the kernel reset the
-// connection and throw that frame away. So this side only says that it is
-// done, and reads on until the peer is too, or for at most d.
-func (w *wsConn) linger(d time.Duration) {
-	conn := w.conn.NetConn()
-	defer conn.Close()
-	if half, ok := conn.(interface{ CloseWrite() error }); ok && half.CloseWrite() != nil {
-		return // the peer is gone
-	}
-	w.expect(d)
-	_, _ = io.Copy(io.Discard, conn) // ends with the peer, or by the deadline
+	f.prepared = wsframe.Append(make([]byte, 0, len(f.data)+wsframe.MaxHeader), opcode(f.kind), f.data)
 }

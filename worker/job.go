@@ -26,6 +26,8 @@ type job struct {
 	// follows that it does so if the one before it was taken here.
 	queued, follows bool
 
+	handled bool // by now; owned by who answers it
+
 	// guarded by link.mu
 	next     *job // of the client
 	started  bool // it does not wait for its turn any more
@@ -135,9 +137,18 @@ func (l *link) take(j *job) bool {
 // start has the event handled, at once if there is room for it already.
 func (l *link) start(j *job) {
 	if j.queued || j.follows {
-		l.w.jobs.start(func() { go j.runDirect() })
+		l.w.jobs.start(func() { l.w.crew.do(j) })
 	} else {
-		go j.run() // joined by the tallies, unless the handler never returns
+		l.w.crew.do(j)
+	}
+}
+
+// do has the event handled.
+func (j *job) do() {
+	if j.queued || j.follows {
+		j.runDirect()
+	} else {
+		j.run()
 	}
 }
 
@@ -321,6 +332,7 @@ func (j *job) finish(ev *Event, err error) {
 	if err != nil {
 		reply = w.failed(j, err)
 	}
+	j.handled = true
 	l.mu.Lock()
 	j.answered = true
 	l.mu.Unlock()
@@ -384,7 +396,11 @@ func (l *link) batchReply(j *job, r *bus.Reply) bool {
 		return false
 	}
 	b := bus.BatchReply{Client: j.client, Seq: j.event.Seq, Reply: *r}
-	l.replies.End(b.Append(data))
+	if data = b.Append(data); j.handled && !l.w.crew.busy() { // else there will be more for the batch
+		l.replies.EndAndSend(data)
+	} else {
+		l.replies.End(data)
+	}
 	return true
 }
 

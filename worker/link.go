@@ -12,6 +12,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/batch"
 	"github.com/gatebus/gatebus/internal/deadline"
+	"github.com/gatebus/gatebus/internal/running"
 	"github.com/gatebus/gatebus/register"
 )
 
@@ -47,9 +48,9 @@ type link struct {
 	dense  string // the same and those of the group, in batches
 	// replies to events that came in batches
 	replies *batch.Batcher
-	senders sync.WaitGroup // of replies
-	joined  chan struct{}  // closed when joining the queue group is over
-	stop    func()         // ends run; set before it starts
+	senders running.Group // of replies
+	joined  chan struct{} // closed when joining the queue group is over
+	stop    func()        // ends run; set before it starts
 
 	// written once, by open under mu; what is done for an event comes after
 	conn bus.Conn         // nil: not yet
@@ -79,7 +80,7 @@ func newLink(w *Worker, m register.Member) *link {
 		log:   w.log.With("gateway", m.Name, "address", m.Address),
 		jobs:  newTally(0), joined: make(chan struct{}),
 	}
-	l.replies = batch.New(l.send, l.senders.Go)
+	l.replies = batch.New(l.send, l.senders.Go, nil)
 	return l
 }
 

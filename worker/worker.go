@@ -37,6 +37,7 @@ type Worker struct {
 	auth    []nats.Option
 	cluster *Cluster
 	jobs    *tally // events held
+	crew    crew   // handles them
 	// instance is this life of the worker in the subjects of events for it
 	// alone.
 	instance string

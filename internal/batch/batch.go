@@ -26,7 +26,8 @@ type Batch struct {
 type Batcher struct {
 	// set at construction
 	send  func(Batch)
-	spawn func(func())
+	spawn func(func()) bool
+	cork  *Cork // nil: none
 
 	sends sync.Mutex // held while a batch is sent; taken before mu
 
@@ -40,9 +41,10 @@ type Batcher struct {
 
 // New makes a batcher. send is called for one batch at a time, on goroutines
 // that spawn starts, which end when there is nothing to send, or by Flush. It
-// must not come back to the batcher.
-func New(send func(Batch), spawn func(func())) *Batcher {
-	return &Batcher{send: send, spawn: spawn, number: 1}
+// must not come back to the batcher. When spawn has refused once, only Flush
+// sends. While the cork is in, nothing is sent but by Flush; it may be nil.
+func New(send func(Batch), spawn func(func()) bool, cork *Cork) *Batcher {
+	return &Batcher{send: send, spawn: spawn, cork: cork, number: 1}
 }
 
 // Begin locks the batcher and returns what the next part is to be appended to.
@@ -58,19 +60,32 @@ func (b *Batcher) Begin() []byte {
 // End takes in the part that was appended, sees to it that it is sent soon, and
 // returns the number of its batch.
 func (b *Batcher) End(data []byte) (number uint64) {
+	number, start := b.end(data)
+	if start {
+		b.spawn(b.run)
+	}
+	return number
+}
+
+// EndAndSend is End for a caller that has time: unless somebody else is at it, it
+// sends itself.
+func (b *Batcher) EndAndSend(data []byte) {
+	if _, start := b.end(data); start {
+		b.work()
+	}
+}
+
+func (b *Batcher) end(data []byte) (number uint64, start bool) {
 	b.open.Data = data
 	b.open.Parts++
 	number = b.number
 	if len(data) >= Size {
 		b.closeLocked()
 	}
-	start := !b.sending
+	start = !b.sending && !b.cork.holds(b)
 	b.sending = true
 	b.mu.Unlock()
-	if start {
-		b.spawn(b.run)
-	}
-	return number
+	return number, start
 }
 
 // Number is the number of the batch that the next part goes into.
@@ -87,11 +102,16 @@ func (b *Batcher) closeLocked() {
 	b.number++
 }
 
-// run sends until nothing is left.
+// run is work on a goroutine of its own.
 func (b *Batcher) run() {
 	// Whoever can run now may have something to add. When nobody can, this costs
 	// nothing.
 	runtime.Gosched()
+	b.work()
+}
+
+// work sends until nothing is left.
+func (b *Batcher) work() {
 	for b.next(true) {
 	}
 }

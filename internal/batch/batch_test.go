@@ -2,10 +2,10 @@ package batch_test
 
 import (
 	"encoding/binary"
-	"sync"
 	"testing"
 
 	"github.com/gatebus/gatebus/internal/batch"
+	"github.com/gatebus/gatebus/internal/running"
 )
 
 func add(b *batch.Batcher, n uint32) uint64 {
@@ -16,7 +16,7 @@ func add(b *batch.Batcher, n uint32) uint64 {
 func TestOrder(t *testing.T) {
 	const n = 200_000
 	var (
-		running sync.WaitGroup
+		senders running.Group
 		next    uint32
 		last    uint64
 		batches int
@@ -33,14 +33,14 @@ func TestOrder(t *testing.T) {
 			}
 			next++
 		}
-	}, running.Go)
+	}, senders.Go, nil)
 	for i := range uint32(n) {
 		add(b, i)
 		if i%10_007 == 0 {
 			b.Flush()
 		}
 	}
-	running.Wait()
+	senders.Wait()
 	if next != n {
 		t.Errorf("%d of %d were sent", next, n)
 	}
@@ -50,7 +50,7 @@ func TestOrder(t *testing.T) {
 // While a batch is sent, others are added to the next one; a flush waits for
 // both.
 func TestBatches(t *testing.T) {
-	var running sync.WaitGroup
+	var senders running.Group
 	started, release := make(chan struct{}), make(chan struct{})
 	var sent []batch.Batch
 	b := batch.New(func(got batch.Batch) {
@@ -59,7 +59,7 @@ func TestBatches(t *testing.T) {
 			close(started)
 			<-release
 		}
-	}, running.Go)
+	}, senders.Go, nil)
 	first := add(b, 0)
 	<-started
 	var second uint64
@@ -81,5 +81,55 @@ func TestBatches(t *testing.T) {
 	if n := b.Number(); n != second+1 {
 		t.Errorf("the next batch is number %d", n)
 	}
-	running.Wait()
+	senders.Wait()
+}
+
+// A batcher that may start no goroutine any more still sends when it is flushed.
+func TestRefusedSpawn(t *testing.T) {
+	sent := 0
+	b := batch.New(func(got batch.Batch) { sent += got.Parts }, func(func()) bool { return false }, nil)
+	for i := range uint32(10) {
+		add(b, i)
+	}
+	if sent != 0 {
+		t.Fatalf("%d were sent by nobody", sent)
+	}
+	if b.Flush(); sent != 10 {
+		t.Errorf("a flush sent %d of 10", sent)
+	}
+}
+
+// While the cork is in, what is added waits, and leaves in one batch when it is
+// pulled, or by a flush.
+func TestCork(t *testing.T) {
+	var (
+		cork    batch.Cork
+		senders running.Group
+		sent    = make(chan int, 100)
+	)
+	b := batch.New(func(got batch.Batch) { sent <- got.Parts }, senders.Go, &cork)
+	cork.Put()
+	for i := range uint32(10) {
+		add(b, i)
+	}
+	if b.Flush(); len(sent) != 1 || <-sent != 10 {
+		t.Error("a flush did not send what was kept back")
+	}
+	cork.Put() // by somebody else
+	for i := range uint32(20) {
+		add(b, i)
+	}
+	if len(sent) > 0 {
+		t.Error("sent while the cork was in")
+	}
+	cork.Pull()
+	if n := <-sent; n != 20 {
+		t.Errorf("a batch of %d of 20", n)
+	}
+	cork.Pull()
+	add(b, 0)
+	if n := <-sent; n != 1 {
+		t.Errorf("a batch of %d though the cork is out", n)
+	}
+	senders.Wait()
 }
