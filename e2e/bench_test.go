@@ -125,6 +125,22 @@ func TestBenchOfEachKind(t *testing.T) {
 	}
 }
 
+// Several gateways and workers serve the clients together; a push that goes to all
+// gateways finds the one that has its user.
+func TestBenchOfSeveralServers(t *testing.T) {
+	t.Parallel()
+	short := []string{"--for", "300ms", "--warmup", "100ms", "--rounds", "1"}
+	for metric, args := range map[string][]string{
+		"rate":       {"echo", "--clients", "8", "--gateways", "2", "--workers", "2"},
+		"deliveries": {"fanout", "--members", "1", "--scope", "uid", "--gateways", "3", "--holding", "1", "--in-flight", "4"},
+	} {
+		r, _ := bench(t, append(args, short...)...)
+		if r.Benches[0].Sides[0].Median[metric] <= 0 {
+			t.Errorf("%v: %+v", args, r.Benches[0].Sides[0].Median)
+		}
+	}
+}
+
 // A gateway that runs already is measured where it is; uids are given by the
 // bench as the only worker.
 func TestBenchOfAGateway(t *testing.T) {

@@ -88,8 +88,26 @@ func (c *client) submit(kind bus.Kind, data []byte) (more bool) {
 		return true
 	}
 	c.addLocked(kind, data)
-	c.stalled = c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes)
+	c.stalled = c.laneOrOutboxFullLocked()
 	return !c.stalled
+}
+
+// laneOrOutboxFullLocked tells whether the peer is to be read no further: too much
+// of what it has sent waits for its turn, or too much waits for it to be read. With
+// half of the outbox left, who sends more than it reads is slowed down, and is not
+// closed for the answers to its own frames.
+func (c *client) laneOrOutboxFullLocked() bool {
+	cfg := &c.gw.cfg
+	return c.lane.full(cfg.QueueFrames, cfg.QueueBytes) || c.out.len() > cfg.SendFrames/2 || c.out.bytes > cfg.SendBytes/2
+}
+
+// resumeLocked has the peer read again, if it is not and there is room.
+func (c *client) resumeLocked() {
+	if c.stalled && (c.ending || !c.laneOrOutboxFullLocked()) {
+		c.stalled = false
+		c.alive() // the silence while nothing was read was ours, not the peer's
+		c.ws.conn.Resume()
+	}
 }
 
 // start gives out the open event, which the lane has already.

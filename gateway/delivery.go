@@ -37,11 +37,7 @@ const (
 // reader read on, closes a client that is to be closed when all is answered.
 func (c *client) advanceLocked() {
 	c.giveOutLocked()
-	if c.stalled && (c.ending || !c.lane.full(c.gw.cfg.QueueFrames, c.gw.cfg.QueueBytes)) {
-		c.stalled = false
-		c.alive() // the silence while nothing was read was ours, not the peer's
-		c.ws.conn.Resume()
-	}
+	c.resumeLocked()
 	if f := c.finishing; f != nil && !c.ending && c.lane.empty() {
 		c.closeNowLocked(*f)
 	}

@@ -28,8 +28,9 @@
 //     that appears gets them within some 50 ms. After hold the client is closed
 //     with 1013.
 //   - What a client sends beyond its queue (queue_frames, queue_bytes) stays in
-//     its socket: it is not read until there is room, and TCP slows it down.
-//     Nothing is dropped.
+//     its socket: it is not read until there is room, and TCP slows it down. So
+//     is one that does not read the answers to what it sends, when they take half
+//     of what may wait for it. Nothing is dropped.
 //   - Frames to a client leave in the order they arrived on the bus from one
 //     worker. A client that does not read them fast enough (send_frames,
 //     send_bytes, write_timeout) is closed with 4000 and counted; no other

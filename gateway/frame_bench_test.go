@@ -154,4 +154,3 @@ func BenchmarkDispatcher(b *testing.B) {
 		}
 	}
 }
-

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/gatebus/gatebus/bus"
 )
 
@@ -34,6 +36,51 @@ func TestSlowClient(t *testing.T) {
 		if _, _, err := slow.conn.ReadMessage(); err == nil {
 			t.Fatal("still connected")
 		}
+		equal(t, "clients left", f.gw.Stats().Clients, 1)
+	})
+}
+
+// A client that sends faster than it reads is slowed down by what waits for it, and
+// gets every answer; one that sends and never reads is closed by the write timeout.
+func TestFloodOfAnswers(t *testing.T) {
+	inBubble(t, func(c *Config) { c.QueueFrames, c.SendFrames, c.WriteTimeout = 5, 40, time.Second }, func(t *testing.T, f *fixture) {
+		f.worker(echo)
+		p, _, err := f.tryDial("/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		deaf, _, err := f.tryDial("/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 200 // frames
+		var want []string
+		sent := make(chan struct{})
+		for i := range n {
+			want = append(want, fmt.Sprint(i))
+		}
+		go func() { p.send(want...); close(sent) }()
+		go func() {
+			for deaf.conn.WriteMessage(websocket.TextMessage, []byte("x")) == nil {
+			}
+		}()
+		synctest.Wait()
+		select {
+		case <-sent:
+			t.Fatal("all was taken of a client that reads nothing")
+		default:
+		}
+		var got []string
+		for range n {
+			time.Sleep(20 * time.Millisecond) // slow, but a whole write takes less than write_timeout
+			_, data, err := p.conn.ReadMessage()
+			if err != nil {
+				t.Fatalf("after %d answers: %v", len(got), err)
+			}
+			got = append(got, string(data))
+		}
+		equal(t, "answers", strings.Join(got, " "), strings.Join(want, " "))
+		equal(t, "closed: the deaf one", f.gw.Stats().ClosedSlow, 1)
 		equal(t, "clients left", f.gw.Stats().Clients, 1)
 	})
 }

@@ -272,6 +272,7 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 	c := w.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer c.resumeLocked()
 	if w.closeState == closeWriting { // by now it is written
 		w.closeSentLocked()
 	}

@@ -25,6 +25,11 @@ func (o *Options) Command() string {
 	for _, s := range o.Set {
 		text("set", s, "")
 	}
+	number("gateways", o.Gateways, d.Gateways)
+	number("holding", o.Holding, d.Holding)
+	if o.Kind == Echo {
+		number("workers", o.Workers, d.Workers)
+	}
 	clients := "clients"
 	if o.Kind == Fanout {
 		clients = "members"

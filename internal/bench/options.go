@@ -42,6 +42,10 @@ type Options struct {
 	PIDs []int
 	// Set are KEY=VALUE pairs of the configuration of the bench's own servers.
 	Set []string
+	// Gateways is how many gateways the bench's own servers are, each a process.
+	// From 1. Clients are shared among the first Holding of them; 0 means all.
+	// Workers is how many echo (Echo). From 1.
+	Gateways, Holding, Workers int
 	// Baseline says to measure the raw server as well.
 	Baseline bool
 	// Rounds is how many times each side is measured. From 1.
@@ -91,6 +95,7 @@ type Options struct {
 const (
 	maxClients  = 200_000
 	maxInFlight = 1024
+	maxServers  = 64
 	// maxUnanswered bounds the bytes that one client may have unanswered:
 	// more than the buffers of two sockets could stop both sides for ever.
 	maxUnanswered = 256 << 10
@@ -103,7 +108,7 @@ func DefaultOptions(k Kind) Options {
 		Kind: k, Rounds: 3, For: 10 * time.Second, Warmup: 2 * time.Second,
 		Clients: 500, Size: 128, Window: 1,
 		Scope: ScopeAll, InFlight: 1, Gateway: "g1", Group: "default",
-		Settle: 30 * time.Second,
+		Settle: 30 * time.Second, Gateways: 1, Workers: 1,
 	}
 	switch k {
 	case Fanout:
@@ -130,10 +135,15 @@ func (o *Options) Validate() error {
 		{"window", o.Window, math.MaxInt},
 		{"in-flight", o.InFlight, maxInFlight},
 		{"rounds", o.Rounds, 1000},
+		{"gateways", o.Gateways, maxServers},
+		{"workers", o.Workers, maxServers},
 	} {
 		if n.value < 1 || n.value > n.max {
 			bad(n.name, "%d is out of range; from 1 to %d", n.value, n.max)
 		}
+	}
+	if o.Holding < 0 || o.Holding > o.Gateways {
+		bad("holding", "%d is out of range; from 0, all of them, to the number of gateways", o.Holding)
 	}
 	if err := checkSize(o.Size); err != nil {
 		errs = append(errs, err)
@@ -185,6 +195,8 @@ func (o *Options) validateServer() (errs []error) {
 		bad("pid", "it goes with url; the servers of the bench are measured anyway")
 	case own && (o.Bus != "" || o.Register != ""):
 		bad("bus, register", "they go with url")
+	case !own && (o.Gateways > 1 || o.Workers > 1):
+		bad("gateways, workers", "they are for the servers of the bench, and url names another")
 	case !own && len(o.Set) > 0:
 		bad("set", "it is for the servers of the bench, and url names another")
 	case !own && o.Kind == Idle && o.Rounds > 1:
@@ -197,6 +209,14 @@ func (o *Options) validateServer() (errs []error) {
 	return errs
 }
 
+// holding is on how many gateways the clients are.
+func (o *Options) holding() int {
+	if o.Holding == 0 {
+		return o.Gateways
+	}
+	return o.Holding
+}
+
 // Title says what the load is.
 func (o *Options) Title() string {
 	plural := func(n int, what string) string {
@@ -205,11 +225,21 @@ func (o *Options) Title() string {
 		}
 		return fmt.Sprintf("%d %ss", n, what)
 	}
+	servers := ""
+	if o.Gateways > 1 {
+		servers = fmt.Sprintf(", %d gateways", o.Gateways)
+		if h := o.holding(); h < o.Gateways {
+			servers += fmt.Sprintf(" (clients at %d)", h)
+		}
+	}
+	if o.Workers > 1 {
+		servers += fmt.Sprintf(", %d workers", o.Workers)
+	}
 	switch o.Kind {
 	case Fanout:
-		return fmt.Sprintf("Push to %s, %s, %d in flight, %d B", map[string]string{
+		return fmt.Sprintf("Push to %s, %s, %d in flight, %d B%s", map[string]string{
 			ScopeAll: "all", ScopeGroup: "a group", ScopeUID: "a uid",
-		}[o.Scope], plural(o.Clients, "member"), o.InFlight, o.Size)
+		}[o.Scope], plural(o.Clients, "member"), o.InFlight, o.Size, servers)
 	case Connect:
 		return fmt.Sprintf("Connecting, %d at a time", o.Clients)
 	case Idle:
@@ -218,7 +248,7 @@ func (o *Options) Title() string {
 	if o.Rate > 0 {
 		return fmt.Sprintf("Echo, %s, %g/s in all, %d B", plural(o.Clients, "client"), o.Rate, o.Size)
 	}
-	return fmt.Sprintf("Echo, %s, %d in flight, %d B", plural(o.Clients, "client"), o.Window, o.Size)
+	return fmt.Sprintf("Echo, %s, %d in flight, %d B%s", plural(o.Clients, "client"), o.Window, o.Size, servers)
 }
 
 // Status is how far a bench is.

@@ -42,6 +42,9 @@ func TestValidate(t *testing.T) {
 		{Fanout, func(o *Options) { o.URLs = []string{"ws://x/"} }, "bus:"},
 		{Fanout, func(o *Options) { o.URLs, o.Register, o.Scope = []string{"ws://x/"}, "nats://x", ScopeUID }, "bus:"},
 		{Fanout, func(o *Options) { o.URLs, o.Bus = []string{"ws://x/"}, "x" }, "bus:"},
+		{Fanout, func(o *Options) { o.Gateways, o.Holding = 2, 3 }, "holding: 3"},
+		{Echo, func(o *Options) { o.Workers = 0 }, "workers: 0"},
+		{Echo, func(o *Options) { o.URLs, o.Workers = []string{"ws://x/"}, 2 }, "gateways, workers:"},
 		{Idle, func(o *Options) { o.URLs, o.Rounds = []string{"ws://x/"}, 2 }, "rounds:"},
 	} {
 		o := DefaultOptions(tt.kind)
@@ -69,11 +72,11 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s is there twice", r.Name)
 		}
 		names[r.Name] = true
-		if err := r.Options.Validate(); err != nil || !r.Options.Baseline || r.Options.For != time.Second {
+		if err := r.Options.Validate(); err != nil || r.Options.Baseline != (r.Options.Scope != ScopeUID) || r.Options.For != time.Second {
 			t.Errorf("%s: %+v, %v", r.Name, r.Options, err)
 		}
 	}
-	if len(names) != 7 {
+	if len(names) != 15 {
 		t.Errorf("%d rows", len(names))
 	}
 }

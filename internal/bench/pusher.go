@@ -21,14 +21,16 @@ const memberName = "bench"
 // natsTimeout bounds what is asked of a NATS server.
 const natsTimeout = 10 * time.Second
 
-// busPusher pushes as any NATS client can, and puts members into their group as
-// any worker can.
+// busPusher pushes as any NATS client can: to every gateway, or to a register.
 type busPusher struct {
-	nc      *nats.Conn
-	subject string
-	inbox   string
-	fail    chan error
+	conns    []*nats.Conn
+	subjects []string // one each
+	inbox    string
+	fail     chan error
 }
+
+// pushedTo is a NATS server and the gateway that is pushed to through it.
+type pushedTo struct{ url, gateway string }
 
 // pushSubject is where pushes of a scope go.
 func pushSubject(gateway, scope string) string {
@@ -38,34 +40,41 @@ func pushSubject(gateway, scope string) string {
 	return "gw." + gateway + ".push." + scope + "." + memberName
 }
 
-// newBusPusher connects to where pushes go. Each push has to reach so many
-// members.
-func newBusPusher(url, gateway string, o *Options) (_ *busPusher, err error) {
-	nc, err := connectNATS(url)
-	if err != nil {
-		return nil, err
-	}
-	p := &busPusher{nc: nc, subject: pushSubject(gateway, o.Scope), inbox: nats.NewInbox(), fail: make(chan error, 1)}
+// newBusPusher connects to where pushes go.
+func newBusPusher(to []pushedTo, o *Options) (_ *busPusher, err error) {
+	p := &busPusher{inbox: nats.NewInbox(), fail: make(chan error, 1)}
 	defer func() {
 		if err != nil {
-			nc.Close()
+			p.close()
 		}
 	}()
-	// Gateways answer each for itself, so only a lone answer can be checked.
-	want := o.Clients
-	if gateway == allGateways {
-		want = -1
-	}
-	_, err = nc.Subscribe(p.inbox, func(m *nats.Msg) {
-		if err := checkResult(m, want); err != nil {
-			select {
-			case p.fail <- err:
-			default: // one is enough
-			}
+	for i, t := range to {
+		nc, err := connectNATS(t.url)
+		if err != nil {
+			return nil, err
 		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", url, err)
+		p.conns = append(p.conns, nc)
+		p.subjects = append(p.subjects, pushSubject(t.gateway, o.Scope))
+		// How members are shared among several gateways is not known here.
+		want := -1
+		switch {
+		case t.gateway == allGateways:
+		case i >= o.holding():
+			want = 0
+		case o.holding() == 1:
+			want = o.Clients
+		}
+		_, err = nc.Subscribe(p.inbox, func(m *nats.Msg) {
+			if err := checkResult(m, want); err != nil {
+				select {
+				case p.fail <- err:
+				default: // one is enough
+				}
+			}
+		})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", t.url, err)
+		}
 	}
 	return p, nil
 }
@@ -103,11 +112,20 @@ func checkResult(m *nats.Msg, want int) error {
 }
 
 func (p *busPusher) push(payload []byte) error {
-	return p.nc.PublishRequest(p.subject, p.inbox, payload)
+	var errs error
+	for i, nc := range p.conns {
+		errs = errors.Join(errs, nc.PublishRequest(p.subjects[i], p.inbox, payload))
+	}
+	return errs
 }
 
 func (p *busPusher) failed() <-chan error { return p.fail }
-func (p *busPusher) close()               { p.nc.Close() }
+
+func (p *busPusher) close() {
+	for _, nc := range p.conns {
+		nc.Close()
+	}
+}
 
 // admit makes the bench the worker of a group on a gateway's bus: it lets every
 // client in, with the uid or group that pushes go to. stop ends it.

@@ -18,8 +18,7 @@ type side struct {
 	children []*child
 	stops    []func()
 
-	// of a gatebus server that is pushed to
-	nats, gateway string
+	pushed []pushedTo // of gatebus
 	// of the raw server
 	raw             bool
 	member, control wsclient.Target
@@ -42,7 +41,7 @@ func (s *side) members() []wsclient.Target {
 
 func (s *side) pusher(ctx context.Context, o *Options) (pusher, error) {
 	if !s.raw {
-		return newBusPusher(s.nats, s.gateway, o)
+		return newBusPusher(s.pushed, o)
 	}
 	p, err := newRawPusher(ctx, s.control, o.Clients)
 	if err != nil {
@@ -117,9 +116,9 @@ func (s *side) useRaw(addr string) (err error) {
 
 // use takes the server that is told.
 func (s *side) use(ctx context.Context, o *Options) error {
-	s.pids, s.nats, s.gateway = o.PIDs, o.Bus, o.Gateway
+	s.pids, s.pushed = o.PIDs, []pushedTo{{o.Bus, o.Gateway}}
 	if o.Register != "" {
-		s.nats, s.gateway = o.Register, allGateways
+		s.pushed = []pushedTo{{o.Register, allGateways}}
 	}
 	if o.Kind == Fanout && o.Scope != ScopeAll {
 		if err := s.admit(ctx, o.Bus, o); err != nil {
@@ -148,49 +147,82 @@ func (s *side) connectTo(urls ...string) error {
 	return nil
 }
 
-// ownName is the name of the gateway that a bench starts.
-const ownName = "bench"
-
-// ownFile configures a register and a gateway on free ports.
-const ownFile = `log: {format: json}
+// Files of own servers, on free ports: of the first gateway, which has the register
+// beside it, and of a further one.
+const (
+	firstFile = `log: {format: json}
 admin: {listen: 127.0.0.1:0}
 register: {name: bench, listen: 127.0.0.1:0, cluster: {listen: 127.0.0.1:0}}
-gateway: {name: bench, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
+gateway: {name: bench1, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
 `
+	furtherFile = `log: {format: json}
+admin: {listen: 127.0.0.1:0}
+registers: ["nats://%s"]
+gateway: {name: bench%d, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
+`
+)
 
-// startGatebus starts a process with a register and a gateway, and, unless the
-// bench is the worker itself, one with a worker that echoes.
+// startGatebus starts processes with a gateway, the first with a register too, and,
+// unless the bench is the worker itself, processes with a worker that echoes.
 func (s *side) startGatebus(ctx context.Context, o *Options) error {
-	dir, err := os.MkdirTemp("", "gatebus-bench-")
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "gatebus.yaml")
-	if err := os.WriteFile(file, []byte(ownFile), 0o600); err != nil {
-		return err
-	}
 	var set []string
 	for _, kv := range o.Set {
 		set = append(set, "--set", kv)
 	}
-	g, err := startChild(ctx, "gateway", o.Program, append([]string{"run", "-c", file}, set...)...)
-	if err != nil {
-		return err
-	}
-	s.add(g)
-	s.nats, s.gateway = "nats://"+g.at["bus"], ownName
-	if err := g.ready(ctx); err != nil {
-		return err
-	}
-	if o.Kind == Fanout {
-		if err := s.admit(ctx, s.nats, o); err != nil {
+	register := ""
+	for n := 1; n <= o.Gateways; n++ {
+		file := firstFile
+		if n > 1 {
+			file = fmt.Sprintf(furtherFile, register, n)
+		}
+		g, err := startHost(ctx, o.Program, file, set)
+		if err != nil {
 			return err
 		}
-	} else if err := s.startWorker(ctx, o, "nats://"+g.at["register"], set); err != nil {
-		return err
+		s.add(g)
+		if n == 1 {
+			register = g.at["register"]
+		}
+		to := pushedTo{"nats://" + g.at["bus"], fmt.Sprint("bench", n)}
+		s.pushed = append(s.pushed, to)
+		if err := g.ready(ctx); err != nil {
+			return err
+		}
+		if n > o.holding() {
+			continue
+		}
+		if o.Kind == Fanout {
+			if err := s.admit(ctx, to.url, o); err != nil {
+				return err
+			}
+		}
+		if err := s.connectTo(fmt.Sprintf("ws://%s/", g.at["clients"])); err != nil {
+			return err
+		}
 	}
-	return s.connectTo(fmt.Sprintf("ws://%s/", g.at["clients"]))
+	if o.Kind == Fanout {
+		return nil
+	}
+	for range o.Workers {
+		if err := s.startWorker(ctx, o, "nats://"+register, set); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startHost starts a process with a file.
+func startHost(ctx context.Context, program, text string, set []string) (*child, error) {
+	dir, err := os.MkdirTemp("", "gatebus-bench-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	file := filepath.Join(dir, "gatebus.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		return nil, err
+	}
+	return startChild(ctx, "gateway", program, append([]string{"run", "-c", file}, set...)...)
 }
 
 func (s *side) startWorker(ctx context.Context, o *Options, register string, set []string) error {

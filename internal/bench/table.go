@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/gatebus/gatebus/internal/bench/report"
@@ -34,6 +35,27 @@ func Table(measured time.Duration, rounds int) []Row {
 	most := func(metric string, limit float64) report.Target {
 		return report.Target{Metric: metric, Ratio: true, Limit: limit}
 	}
+	// What changes with the number of clients, workers and gateways: less time for
+	// each, since there are many.
+	scale := func(name string, k Kind, change func(*Options)) Row {
+		return row(name, k, func(o *Options) {
+			o.For, o.Rounds = 5*time.Second, 2
+			change(o)
+		})
+	}
+	clients := func(n int) Row {
+		return scale("clients-"+strconv.Itoa(n), Echo, func(o *Options) { o.Clients = n })
+	}
+	workers := func(n int) Row {
+		return scale("workers-"+strconv.Itoa(n), Echo, func(o *Options) { o.Workers = n })
+	}
+	// A push to one user, whose client is at one of so many gateways.
+	gateways := func(n int) Row {
+		return scale("gateways-"+strconv.Itoa(n), Fanout, func(o *Options) {
+			o.Scope, o.Clients, o.InFlight, o.Baseline = ScopeUID, 1, 32, false
+			o.Gateways, o.Holding = n, 1
+		})
+	}
 	return []Row{
 		row("echo-500", Echo, nil,
 			report.Target{Metric: report.Rate, Ratio: true, Least: true, Limit: 0.9},
@@ -44,5 +66,8 @@ func Table(measured time.Duration, rounds int) []Row {
 		row("fanout", Fanout, nil, most(report.CPU, 1.1)),
 		row("fanout-16", Fanout, func(o *Options) { o.InFlight = 16 }, report.Target{Metric: report.CPU, Limit: 4.5}),
 		row("connect", Connect, nil),
+		clients(100), clients(5_000), clients(15_000),
+		workers(4), workers(16),
+		gateways(1), gateways(4), gateways(16),
 	}
 }
