@@ -159,6 +159,7 @@ func listenError(what, addr string, err error) error {
 //
 // Clients are not told beforehand. Those that must lose nothing drain first.
 func (s *Server) Stop(ctx context.Context) error {
+	s.cancel(errStopped) // first: watchers must know that this is no interruption
 	s.mu.Lock()
 	switch s.state {
 	case created:
@@ -171,7 +172,6 @@ func (s *Server) Stop(ctx context.Context) error {
 		go s.takeDown(s.nats)
 	}
 	s.mu.Unlock()
-	s.cancel(errStopped)
 
 	select {
 	case <-s.done:
