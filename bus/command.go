@@ -11,6 +11,9 @@ const (
 	// OpHello has the gateway look who is on its bus: a worker has come or is
 	// leaving. Without it that is seen a moment later. It has no payload.
 	OpHello = "hello"
+	// OpNames has the gateway tell a worker which uids and groups its clients
+	// have: NamesRequest.
+	OpNames = "names"
 )
 
 // Result is what a gateway answers to a push or command that has a reply

@@ -61,6 +61,7 @@ const (
 	verbHeld    = "held"
 	verbBatch   = "batch"
 	verbReplies = "replies"
+	verbNames   = "names"
 )
 
 // EventSubject is where a gateway publishes events of one kind for a worker

@@ -171,7 +171,10 @@ func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 	// The index is locked before a client. The event stays in its place
 	// meanwhile, so nothing overtakes this.
 	c.mu.Unlock()
-	c.gw.index.bind(c, open.UID, open.Groups)
+	if open.UID != "" || len(open.Groups) > 0 {
+		c.gw.index.bind(c, open.UID, open.Groups)
+		c.gw.names.flush() // workers are to know before they hear more of the client
+	}
 	c.mu.Lock()
 	c.resolveLocked(openResult{subprotocol: open.Subprotocol})
 }

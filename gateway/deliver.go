@@ -11,7 +11,6 @@ import (
 // deliver handles one message from a bus: a reply of a worker, a push or a
 // command. Messages of one subscription come one at a time; it never blocks.
 func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
-	defer g.streams.Cork().Uncork()
 	switch {
 	case strings.HasPrefix(m.Subject, g.outs):
 		_, id, seq, err := bus.ParseReplySubject(m.Subject)
@@ -20,6 +19,7 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 			return
 		}
 		if c := g.index.get(id); c != nil {
+			defer g.streams.Cork().Uncork()
 			c.answer(seq, m)
 		} else {
 			g.late(bus.IsNoResponders(m) || m.Header.Get(bus.HeaderStatus) == "working")
@@ -33,7 +33,9 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 			g.dispatch.census.heard(m)
 		}
 	case bus.IsPush(m.Subject):
+		corked := g.streams.Cork()
 		n, err := g.push(m)
+		corked.Uncork() // an answer may have to wait for a connection
 		g.result(conn, m, n, err)
 	case bus.IsCommand(m.Subject):
 		n, err := g.command(m)
@@ -55,6 +57,7 @@ func (g *Gateway) replies(m *bus.Msg) error {
 	if err != nil {
 		return err
 	}
+	defer g.streams.Cork().Uncork()
 	epoch, rest, err := bus.BatchEpoch(m.Data)
 	if err != nil {
 		return err
@@ -131,6 +134,12 @@ func (g *Gateway) command(m *bus.Msg) (clients int, err error) {
 	case bus.OpHello:
 		g.roster.nudge()
 		return 0, nil
+	case bus.OpNames:
+		r, err := bus.ParseNamesRequest(m.Data)
+		if err == nil {
+			g.names.asked(r)
+		}
+		return 0, err
 	case bus.OpClose:
 		r, err := bus.ParseCloseRequest(m.Data)
 		if err != nil {

@@ -42,6 +42,7 @@ type Gateway struct {
 	index    *index
 	dispatch *dispatcher
 	roster   *roster
+	names    *names
 	upgrader *websocket.Upgrader
 	outs     string    // prefix of the reply subjects
 	start    time.Time // what clients' signs of life are counted from
@@ -79,12 +80,13 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		log:      logger.With("gateway", cfg.Name),
 		warn:     &rate.Sometimes{First: 1, Interval: warnInterval},
 		conn:     conn,
-		index:    newIndex(bus.GatewayID(cfg.Name), epoch),
 		dispatch: newDispatcher(conn, cfg.AckWait),
 		upgrader: newUpgrader(),
 		subjects: map[string]map[bus.Kind]string{},
 		start:    time.Now(),
 	}
+	g.names = newNames(g)
+	g.index = newIndex(g.name, epoch, g.names.changed)
 	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)
 	if server != nil {

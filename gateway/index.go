@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/gatebus/gatebus/bus"
@@ -11,6 +13,9 @@ type index struct {
 	// set at construction
 	gateway bus.GatewayID
 	epoch   bus.Epoch
+	// changed is told when a uid or group has its first client, or had its last
+	// one; with the index locked, which it must not come back to.
+	changed func(scope bus.Scope, name string, present bool)
 
 	mu      sync.RWMutex
 	clients map[uint64]*client // by the number in their ids
@@ -21,26 +26,50 @@ type index struct {
 // members are sets of clients by name; a name without clients does not stand.
 type members map[string]map[*client]struct{}
 
-func (m members) add(name string, c *client) {
+// add tells whether the name is a new one.
+func (m members) add(name string, c *client) (first bool) {
 	set := m[name]
-	if set == nil {
+	if first = set == nil; first {
 		set = map[*client]struct{}{}
 		m[name] = set
 	}
 	set[c] = struct{}{}
+	return first
 }
 
-func (m members) remove(name string, c *client) {
+// remove tells whether the name has gone with the client.
+func (m members) remove(name string, c *client) (last bool) {
 	if set := m[name]; set != nil {
 		delete(set, c)
-		if len(set) == 0 {
+		if last = len(set) == 0; last {
 			delete(m, name)
 		}
 	}
+	return last
 }
 
-func newIndex(g bus.GatewayID, epoch bus.Epoch) *index {
-	return &index{gateway: g, epoch: epoch, clients: map[uint64]*client{}, uids: members{}, groups: members{}}
+func newIndex(g bus.GatewayID, epoch bus.Epoch, changed func(bus.Scope, string, bool)) *index {
+	return &index{
+		gateway: g, epoch: epoch, changed: changed,
+		clients: map[uint64]*client{}, uids: members{}, groups: members{},
+	}
+}
+
+func (x *index) membersOf(scope bus.Scope) members {
+	if scope == bus.ToUID {
+		return x.uids
+	}
+	return x.groups
+}
+
+// namesLocked are the uids, or the groups, that clients have.
+func (x *index) namesLocked(scope bus.Scope) []string {
+	return slices.Collect(maps.Keys(x.membersOf(scope)))
+}
+
+func (x *index) hasLocked(scope bus.Scope, name string) bool {
+	_, ok := x.membersOf(scope)[name]
+	return ok
 }
 
 func (x *index) len() int {
@@ -89,11 +118,15 @@ func (x *index) bind(c *client, uid string, groups []string) {
 	}
 	if uid != "" {
 		c.uid = uid
-		x.uids.add(uid, c)
+		if x.uids.add(uid, c) {
+			x.changed(bus.ToUID, uid, true)
+		}
 	}
 	for _, name := range groups {
 		c.groups = append(c.groups, name)
-		x.groups.add(name, c)
+		if x.groups.add(name, c) {
+			x.changed(bus.ToGroup, name, true)
+		}
 	}
 }
 
@@ -104,11 +137,13 @@ func (x *index) remove(c *client) {
 		return
 	}
 	delete(x.clients, c.number)
-	if c.uid != "" {
-		x.uids.remove(c.uid, c)
+	if c.uid != "" && x.uids.remove(c.uid, c) {
+		x.changed(bus.ToUID, c.uid, false)
 	}
 	for _, name := range c.groups {
-		x.groups.remove(name, c)
+		if x.groups.remove(name, c) {
+			x.changed(bus.ToGroup, name, false)
+		}
 	}
 }
 

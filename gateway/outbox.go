@@ -51,7 +51,7 @@ func (o *outbox) front() *frame {
 
 // only is the oldest frame if there is nothing else to be sent.
 func (o *outbox) only() *frame {
-	if o.len() != 1 || o.ping || o.pong != nil || o.last != nil {
+	if o.len() != 1 || o.last != nil {
 		return nil
 	}
 	return o.front()

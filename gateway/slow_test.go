@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/wsframe"
 )
 
 func TestSlowClient(t *testing.T) {
@@ -141,5 +144,55 @@ func TestSilence(t *testing.T) {
 		equal(t, "who talks stays", talks.open(), true)
 		equal(t, "counted", f.gw.Stats().ClosedSilent, 1)
 		time.Sleep(f.gw.cfg.PingInterval * 30)
+	})
+}
+
+// A client that has more waiting than one write takes is pinged all the same, and
+// its pings are answered: it reads, and is alive.
+func TestControlFramesDoNotWait(t *testing.T) {
+	gw, err := New(DefaultConfig(), 1, discard{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := gw.newClient()
+	ws := &wsConn{client: c, conn: benchStream{}}
+	c.ws = ws
+	big := frame{kind: bus.Binary, data: make([]byte, 40<<10)}
+	c.pushLocked(big)
+	for range 10 {
+		c.pushLocked(big)
+		c.ping()
+		c.pong("x")
+		out, _ := ws.Output(nil)
+		want := wsframe.Append(wsframe.Append(nil, wsframe.Ping, nil), wsframe.Pong, []byte("x"))
+		if !bytes.HasPrefix(out, want) || c.out.ping || c.out.pong != nil {
+			t.Fatalf("%d bytes begin with %x", len(out), out[:8])
+		}
+	}
+	out, _ := ws.Output(nil)
+	if f, _, err := wsframe.Parse(out, wsframe.Server, 1<<20); err != nil || len(f.Payload) != len(big.data) {
+		t.Errorf("%+v, %v", f.Op, err)
+	}
+}
+
+// The limit for frames is none for control frames.
+func TestControlFramesBeyondMaxFrame(t *testing.T) {
+	inBubble(t, func(c *Config) { c.MaxFrame = 10 }, func(t *testing.T, f *fixture) {
+		var rec recorder
+		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
+		p := f.dial("/")
+		if err := p.conn.WriteControl(websocket.PingMessage, make([]byte, 100), time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		p.send("0123456789")
+		synctest.Wait()
+		equal(t, "frames", p.got(), "0123456789")
+		bye := websocket.FormatCloseMessage(1000, "a long goodbye")
+		if err := p.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "answered", p.closed(), 1000)
+		synctest.Wait()
+		equal(t, "events", rec.took(), "open text:0123456789 close:1000")
 	})
 }

@@ -81,7 +81,7 @@ func (w *wsConn) Received(p []byte) (more bool) {
 	}
 	limit := uint64(w.client.gw.cfg.MaxFrame)
 	for !w.over {
-		f, need, err := wsframe.Parse(p, wsframe.Client, limit)
+		f, need, err := wsframe.Parse(p, wsframe.Client, max(limit, wsframe.MaxControl))
 		switch {
 		case err != nil:
 			w.broken(err)
@@ -219,9 +219,11 @@ func (w *wsConn) finish(end closing, after afterClose) {
 }
 
 // closeLocked has what is in the outbox, with the close frame, sent in
-// close_timeout.
+// close_timeout from when there was one.
 func (w *wsConn) closeLocked() {
-	w.endInLocked(w.client.gw.cfg.CloseTimeout)
+	if w.timer == nil {
+		w.endInLocked(w.client.gw.cfg.CloseTimeout)
+	}
 	w.conn.Flush()
 }
 
@@ -284,7 +286,16 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 		within = c.gw.cfg.CloseTimeout
 	}
 	o := &c.out
-	if f := o.only(); f != nil && f.prepared != nil {
+	// Control frames first: they may stand between others, and must not wait for as
+	// long as there is always more.
+	if o.ping {
+		b = wsframe.Append(b, wsframe.Ping, nil)
+	}
+	if o.pong != nil {
+		b = wsframe.Append(b, wsframe.Pong, []byte(*o.pong))
+	}
+	o.ping, o.pong = false, nil
+	if f := o.only(); f != nil && f.prepared != nil && len(b) == 0 {
 		shared := f.prepared
 		o.pop()
 		return shared, within
@@ -300,13 +311,6 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 		}
 		o.pop()
 	}
-	if o.ping {
-		b = wsframe.Append(b, wsframe.Ping, nil)
-	}
-	if o.pong != nil {
-		b = wsframe.Append(b, wsframe.Pong, []byte(*o.pong))
-	}
-	o.ping, o.pong = false, nil
 	if o.last != nil {
 		b = wsframe.Append(b, wsframe.Close, websocket.FormatCloseMessage(int(o.last.code), o.last.reason))
 		w.closeState = closeWriting

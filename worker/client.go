@@ -87,6 +87,12 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 // wrong. A gateway whose link is down is left out, and counted in
 // [Stats].Unreached: that it does not hear of a frame is nothing that a
 // handler could do something about, and no reason to close its own client.
+//
+// With several gateways, what is sent to a uid or a group goes only to those that
+// have said that they have such clients. They say so before they hand on the first
+// event of a client that was given one, and a worker knows of what it has given
+// itself. A worker that learns of a client in another way, past all gateways, may
+// be faster than that.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
@@ -115,6 +121,10 @@ func (c *Cluster) push(p bus.Push) error {
 	}
 	var wrong error
 	for _, l := range c.w.allLinks() {
+		if !l.names.may(p.Target) {
+			c.w.count.spared.Add(1)
+			continue
+		}
 		subject, err := bus.PushSubject(l.gateway(), p.Target)
 		if err != nil {
 			return fmt.Errorf("worker: send: %w", err)

@@ -22,6 +22,8 @@
 //   - A handler that returns an error, panics, calls runtime.Goexit, or answers
 //     with what cannot be an answer or is larger than the gateway takes, ends
 //     one client, with 1011 (at open with HTTP status 500), and nothing else.
+//   - A handler must unlock what it has locked before it returns, its goroutine's
+//     thread (runtime.LockOSThread) too: the goroutine may handle other events then.
 //   - A client whose gateway dies has no close event. A handler that must know
 //     is a [GatewayDownHandler].
 //

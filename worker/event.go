@@ -57,8 +57,9 @@ type Event struct {
 	// Cluster reaches all clients of all gateways.
 	Cluster *Cluster
 
-	reply  bus.Reply
-	misuse error // what the handler may not answer; nil if nothing
+	reply    bus.Reply
+	admitted Admission // what the reply to an Open event gives
+	misuse   error     // what the handler may not answer; nil if nothing
 }
 
 // Reply answers a frame with a frame of the same kind; for Open and Close
@@ -129,7 +130,7 @@ func (e *Event) Accept(a Admission) error {
 	if err != nil {
 		return fmt.Errorf("worker: accept: %w", err)
 	}
-	e.reply = bus.Reply{Data: data}
+	e.reply, e.admitted = bus.Reply{Data: data}, a
 	return nil
 }
 

@@ -26,8 +26,6 @@ type job struct {
 	// follows that it does so if the one before it was taken here.
 	queued, follows bool
 
-	handled bool // by now; owned by who answers it
-
 	// guarded by link.mu
 	next     *job // of the client
 	started  bool // it does not wait for its turn any more
@@ -44,6 +42,8 @@ func (l *link) receive(m *bus.Msg) {
 	switch {
 	case m.Subject == l.ask:
 		l.tellHeld(m)
+	case bus.IsNames(m.Subject):
+		err = l.names.receive(m, l.member.Epoch, l.address())
 	case bus.IsBatch(m.Subject):
 		err = l.receiveBatch(m)
 	default:
@@ -332,7 +332,9 @@ func (j *job) finish(ev *Event, err error) {
 	if err != nil {
 		reply = w.failed(j, err)
 	}
-	j.handled = true
+	if j.event.Kind == Open && reply.Status == 0 {
+		l.names.expect(ev.admitted.UID, ev.admitted.Groups) // before a push from here that follows
+	}
 	l.mu.Lock()
 	j.answered = true
 	l.mu.Unlock()
@@ -395,8 +397,9 @@ func (l *link) batchReply(j *job, r *bus.Reply) bool {
 		l.replies.End(data)
 		return false
 	}
+	final := r.Status != bus.Busy && r.Status != bus.Working // of the handler's goroutine
 	b := bus.BatchReply{Client: j.client, Seq: j.event.Seq, Reply: *r}
-	if data = b.Append(data); j.handled && !l.w.crew.busy() { // else there will be more for the batch
+	if data = b.Append(data); final && !l.w.crew.busy() { // else there will be more for the batch, or no time
 		l.replies.EndAndSend(data)
 	} else {
 		l.replies.End(data)

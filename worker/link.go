@@ -42,6 +42,7 @@ type link struct {
 	every  time.Duration // between two signs of progress
 	warn   *rate.Sometimes
 	jobs   *tally // events held
+	names  names
 	ask    string // where the gateway asks what is held
 	shared string // the events of the group
 	direct string // the events for this worker alone
@@ -126,7 +127,8 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 		conn.Close()
 		return false, nil
 	}
-	sub, err := conn.QueueSubscribe(l.shared, l.w.cfg.Group, l.receive, l.direct, l.dense, l.ask)
+	further := append(bus.NamesSubjects(l.gateway(), l.w.instance), l.direct, l.dense, l.ask)
+	sub, err := conn.QueueSubscribe(l.shared, l.w.cfg.Group, l.receive, further...)
 	if err != nil {
 		conn.Close()
 		return false, err
@@ -135,7 +137,28 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 	l.sub = sub
 	l.mu.Unlock()
 	l.greet()
+	l.askNames()
 	return true, nil
+}
+
+// askNames asks the gateway which uids and groups its clients have, if it is not
+// the only one and that is not known.
+func (l *link) askNames() {
+	l.mu.Lock()
+	conn, sub, up := l.conn, l.sub, l.up || l.heard
+	l.mu.Unlock()
+	if conn == nil || sub == nil || !up || !l.w.several() {
+		return
+	}
+	id, lost := conn.ID(), sub.Dropped()
+	if l.names.asked(id, lost) {
+		return
+	}
+	r := bus.NamesRequest{Worker: bus.NewWorkerAddress(l.w.instance, id), Request: l.names.ask(id, lost)}
+	if err := conn.Publish(r.Msg(l.gateway())); err != nil {
+		l.names.forget()
+		l.log.Debug("cannot ask a gateway for the names of its clients; pushes go there anyway", "err", err)
+	}
 }
 
 // greet has the gateway see at once who has come or left, not with its next
@@ -153,11 +176,15 @@ func (l *link) status(up bool, cause error) {
 	l.up, l.heard = up, false
 	gone, conn := l.gone, l.conn
 	l.mu.Unlock()
+	if !up {
+		l.names.forget()
+	}
 	switch {
 	case up && !was:
 		l.log.Info("linked to gateway")
-		if conn != nil { // else open greets
+		if conn != nil { // else open does
 			l.greet()
+			l.askNames()
 		}
 	case !up && was && gone:
 		l.log.Info("link to gateway ends: it has left")
@@ -215,8 +242,10 @@ func (l *link) progress(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-sweep.C:
+		case now := <-sweep.C:
 			l.sweep()
+			l.names.sweep(now)
+			l.askNames() // in case something was lost
 		case <-timer.C:
 			timer.Reset(l.tell())
 		}

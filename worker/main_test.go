@@ -48,6 +48,7 @@ type fakeGateway struct {
 	links   []*link // to it, in the order in which they were opened
 	replies []string
 	pushes  []string
+	asked   []bus.NamesRequest
 }
 
 func inBubble(t *testing.T, cfg Config, h HandlerFunc, fn func(t *testing.T, f *fixture)) {
@@ -133,6 +134,14 @@ func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway 
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		if m.Subject == bus.CommandSubject(g.name, bus.OpHello) {
+			return
+		}
+		if m.Subject == bus.CommandSubject(g.name, bus.OpNames) {
+			r, err := bus.ParseNamesRequest(m.Data)
+			if err != nil {
+				f.t.Error(err)
+			}
+			g.asked = append(g.asked, r)
 			return
 		}
 		if !bus.IsReply(m.Subject) {

@@ -45,7 +45,7 @@ type Worker struct {
 	members  *register.Client
 	dial     func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
 
-	count struct{ handled, failed, busy, unsent, unreached, downs, downsFailed atomic.Int64 }
+	count struct{ handled, failed, busy, unsent, unreached, spared, downs, downsFailed atomic.Int64 }
 
 	down *downWatch // set by Run; nil: the handler does not want to know
 
@@ -73,6 +73,9 @@ type Stats struct {
 	// Unreached counts the sends that did not go to a gateway because the link
 	// to it was down, one for each gateway.
 	Unreached int64 `json:"unreached"`
+	// Spared counts the sends that did not go to a gateway because it has no
+	// client of the uid or group, one for each gateway.
+	Spared int64 `json:"spared"`
 
 	GatewaysDown       int64 `json:"gateways_down"`        // news of dead gateways handled, failed ones included
 	GatewaysDownFailed int64 `json:"gateways_down_failed"` // those whose handler failed
@@ -175,6 +178,7 @@ func (w *Worker) Stats() Stats {
 		Unsent:  w.count.unsent.Load(),
 
 		Unreached: w.count.unreached.Load(),
+		Spared:    w.count.spared.Load(),
 
 		GatewaysDown:       w.count.downs.Load(),
 		GatewaysDownFailed: w.count.downsFailed.Load(),
@@ -273,6 +277,16 @@ func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 			l.stop()
 		}
 	}
+	for _, l := range w.allLinks() {
+		l.askNames() // there may be several now
+	}
+}
+
+// several tells whether there is more than one gateway.
+func (w *Worker) several() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.links) > 1
 }
 
 func keyOf(m register.Member) linkKey { return linkKey{bus.GatewayID(m.Name), m.Epoch} }

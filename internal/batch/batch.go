@@ -107,24 +107,49 @@ func (b *Batcher) run() {
 	// Whoever can run now may have something to add. When nobody can, this costs
 	// nothing.
 	runtime.Gosched()
-	b.work()
+	for {
+		if _, ok := b.next(true); !ok {
+			return
+		}
+	}
 }
 
-// work sends until nothing is left.
+// work sends all that was added before. What is added meanwhile is for another
+// goroutine: the caller has something else to do, too.
 func (b *Batcher) work() {
-	for b.next(true) {
+	b.mu.Lock()
+	last := b.number
+	b.mu.Unlock()
+	for {
+		number, ok := b.next(true)
+		if !ok {
+			return
+		}
+		if number >= last {
+			break
+		}
+	}
+	b.mu.Lock()
+	more := b.open.Parts > 0 || len(b.full) > 0
+	b.sending = more
+	b.mu.Unlock()
+	if more {
+		b.spawn(b.run)
 	}
 }
 
 // Flush returns when all that was added before is sent.
 func (b *Batcher) Flush() {
-	for b.next(false) {
+	for {
+		if _, ok := b.next(false); !ok {
+			return
+		}
 	}
 }
 
-// next sends a batch; false if there is none. The one who is the sender then
-// ceases to be.
-func (b *Batcher) next(sender bool) bool {
+// next sends a batch and returns its number; false if there is none. The one who
+// is the sender then ceases to be.
+func (b *Batcher) next(sender bool) (number uint64, ok bool) {
 	b.sends.Lock()
 	defer b.sends.Unlock()
 	b.mu.Lock()
@@ -136,7 +161,7 @@ func (b *Batcher) next(sender bool) bool {
 			b.sending = false
 		}
 		b.mu.Unlock()
-		return false
+		return 0, false
 	}
 	batch := b.full[0]
 	if b.full = b.full[1:]; len(b.full) == 0 {
@@ -149,5 +174,5 @@ func (b *Batcher) next(sender bool) bool {
 		b.spare = batch.Data[:0]
 		b.mu.Unlock()
 	}
-	return true
+	return batch.Number, true
 }

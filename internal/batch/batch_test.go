@@ -2,6 +2,7 @@ package batch_test
 
 import (
 	"encoding/binary"
+	"sync/atomic"
 	"testing"
 
 	"github.com/gatebus/gatebus/internal/batch"
@@ -132,4 +133,34 @@ func TestCork(t *testing.T) {
 		t.Errorf("a batch of %d though the cork is out", n)
 	}
 	senders.Wait()
+}
+
+// Who pulls the cork sends what was there, and is not kept by what others add
+// meanwhile: a goroutine takes that.
+func TestPullEnds(t *testing.T) {
+	var (
+		cork    batch.Cork
+		senders running.Group
+		sent    atomic.Int64
+		b       *batch.Batcher
+	)
+	mine, others := true, 0
+	b = batch.New(func(got batch.Batch) {
+		sent.Add(int64(got.Parts))
+		if mine { // as if somebody always added something while a batch is sent
+			if others++; others > 100 {
+				t.Fatal("never let go")
+			}
+			done := make(chan struct{})
+			go func() { add(b, 0); close(done) }()
+			<-done
+		}
+	}, func(fn func()) bool { mine = false; return senders.Go(fn) }, &cork)
+	cork.Put()
+	add(b, 1)
+	cork.Pull()
+	senders.Wait()
+	if others != 1 || sent.Load() != 2 {
+		t.Errorf("%d batches sent by the caller, %d parts in all", others, sent.Load())
+	}
 }

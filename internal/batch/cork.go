@@ -21,7 +21,8 @@ func (c *Cork) Put() {
 
 // Pull has what was kept back sent: all of it, though others may have put the cork
 // in too, so that nobody's work keeps back what was added before that began. The
-// caller's own goroutine sends: there is no other to be woken for it.
+// caller's own goroutine sends that, and no more: there is no other to be woken for
+// it.
 func (c *Cork) Pull() {
 	c.mu.Lock()
 	c.in--

@@ -31,10 +31,12 @@ const (
 
 // The figures of the runtime that are looked at.
 const (
-	liveBytes  = "/gc/heap/live:bytes"   // at the end of the last collection
-	allocBytes = "/gc/heap/allocs:bytes" // since the start
-	usedBytes  = "/memory/classes/heap/objects:bytes"
-	freeBytes  = "/memory/classes/heap/free:bytes" // could be given back
+	liveBytes   = "/gc/heap/live:bytes"    // at the end of the last collection
+	stackBytes  = "/gc/scan/stack:bytes"   // scanned by it
+	globalBytes = "/gc/scan/globals:bytes" // scanned by it
+	allocBytes  = "/gc/heap/allocs:bytes"  // since the start
+	usedBytes   = "/memory/classes/heap/objects:bytes"
+	freeBytes   = "/memory/classes/heap/free:bytes" // could be given back
 )
 
 // Run tunes the collector until ctx ends, and then leaves it as it was. It does
@@ -46,7 +48,7 @@ func Run(ctx context.Context) {
 }
 
 func run(ctx context.Context, interval time.Duration) {
-	before := debug.SetGCPercent(percent(read(liveBytes)))
+	before := debug.SetGCPercent(percent(roots()))
 	defer debug.SetGCPercent(before)
 	collected := make(chan struct{}, 1)
 	watch(ctx, collected)
@@ -58,7 +60,7 @@ func run(ctx context.Context, interval time.Duration) {
 		case <-ctx.Done():
 			return
 		case <-collected:
-			debug.SetGCPercent(percent(read(liveBytes)))
+			debug.SetGCPercent(percent(roots()))
 		case <-tick.C:
 			now := read(allocBytes)
 			if now-last < quietBytes && now-given >= quietBytes && reclaimable() >= worthBytes {
@@ -85,6 +87,10 @@ const minHeap = 4 << 20
 func percent(live uint64) int {
 	return int(max(100*Slack/max(live, minHeap), 100))
 }
+
+// roots is what GOGC is a percentage of, in bytes: what is live, and what leads to
+// it.
+func roots() uint64 { return read(liveBytes) + read(stackBytes) + read(globalBytes) }
 
 // watch tells of every collection, by an object that nobody has.
 func watch(ctx context.Context, collected chan<- struct{}) {

@@ -30,6 +30,7 @@ type evented struct {
 
 	// io is held while the descriptor is written to, closed, or changed.
 	io      sync.Mutex
+	known   bool // to epoll
 	closed  bool
 	failed  bool
 	blocked bool        // the kernel took no more; what is left is in rest
@@ -99,7 +100,14 @@ func (c *evented) register() error {
 	l.mu.Lock()
 	l.conns[int32(c.fd)] = c
 	l.mu.Unlock()
-	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: reads, Fd: int32(c.fd)})
+	c.io.Lock()
+	defer c.io.Unlock()
+	e := unix.EpollEvent{Events: reads, Fd: int32(c.fd)}
+	if c.blocked { // it was written to before
+		e.Events |= writes
+	}
+	err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, c.fd, &e)
+	c.known = err == nil
 	return os.NewSyscallError("epoll_ctl", err)
 }
 
@@ -243,6 +251,9 @@ func (c *evented) unblock() {
 
 // watch says what the loop is to hear of; what is the case already is told too.
 func (c *evented) watch(what uint32) {
+	if !c.known { // register will see to it
+		return
+	}
 	e := unix.EpollEvent{Events: what, Fd: int32(c.fd)}
 	if err := unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, c.fd, &e); err != nil {
 		c.fail(os.NewSyscallError("epoll_ctl", err)) // it would never go on

@@ -76,7 +76,7 @@ func newLoop(p *Pool) (*loop, error) {
 	l.poll = func(fd uintptr) bool {
 		l.heard, l.err = unix.EpollWait(int(fd), l.events, 0)
 		if l.err == unix.EINTR {
-			l.err = nil
+			l.heard, l.err = 0, nil
 		}
 		return l.heard > 0 || l.err != nil
 	}

@@ -606,3 +606,30 @@ func TestBeforeAfter(t *testing.T) {
 		t.Errorf("%d inside at most, %d calls", most.Load(), calls.Load())
 	}
 }
+
+// What is flushed before Start is written, however much it is.
+func TestFlushBeforeStart(t *testing.T) {
+	both(t, func(t *testing.T, p *stream.Pool) {
+		want := random(1 << 20)
+		for range 30 {
+			server, client := pair(t)
+			if err := server.SetWriteBuffer(4 << 10); err != nil { // takes little at once
+				t.Fatal(err)
+			}
+			u := &user{ended: make(chan error, 2), within: patience, out: [][]byte{want}}
+			conn, err := p.Take(server, u)
+			if err != nil {
+				t.Fatal(err)
+			}
+			u.conn = conn
+			t.Cleanup(conn.Abort)
+			conn.Flush()
+			conn.Start()
+			got := make([]byte, len(want))
+			if n, err := io.ReadFull(client, got); err != nil || !bytes.Equal(got, want) {
+				u.mu.Lock()
+				t.Fatalf("%d bytes came: %v; at the other end: %v", n, err, u.failed)
+			}
+		}
+	})
+}
