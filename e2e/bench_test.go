@@ -133,6 +133,7 @@ func TestBenchOfSeveralServers(t *testing.T) {
 	for metric, args := range map[string][]string{
 		"rate":       {"echo", "--clients", "8", "--gateways", "2", "--workers", "2"},
 		"deliveries": {"fanout", "--members", "1", "--scope", "uid", "--gateways", "3", "--holding", "1", "--in-flight", "4"},
+		"pushes":     {"fanout", "--members", "6", "--scope", "group", "--gateways", "3", "--holding", "2", "--in-flight", "4", "--sdk"},
 	} {
 		r, _ := bench(t, append(args, short...)...)
 		if r.Benches[0].Sides[0].Median[metric] <= 0 {

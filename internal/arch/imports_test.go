@@ -128,7 +128,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench") {
 			continue
 		}
 		for _, path := range p.Imports {
@@ -147,7 +147,7 @@ func TestReserved(t *testing.T) {
 		tests     bool     // whether any test may
 	}{
 		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "e2e"}, false},
-		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "examples", "e2e"}, false},
+		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "examples", "e2e"}, false},
 		{"github.com/nats-io/nats-server", "the server is embedded's", []string{"embedded"}, false},
 		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e"}, true},
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},

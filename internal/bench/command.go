@@ -57,6 +57,9 @@ func (o *Options) Command() string {
 		text("warmup", o.Warmup.String(), d.Warmup.String())
 	}
 	number("rounds", o.Rounds, d.Rounds)
+	if o.SDK {
+		words = append(words, "--sdk")
+	}
 	if o.Baseline {
 		words = append(words, "--baseline")
 	}

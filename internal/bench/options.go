@@ -69,6 +69,9 @@ type Options struct {
 	// Scope is whom pushes go to (Fanout): all, or one group or uid that all
 	// members have.
 	Scope string
+	// SDK says to push as a worker of the SDK does, which knows where uids and
+	// groups are, and not to every gateway (Fanout, with servers of the bench).
+	SDK bool
 	// InFlight is how many pushes are under way (Fanout). From 1.
 	InFlight int
 	// Bus is the NATS URL of the bus of the gateway at URLs, and Gateway its
@@ -195,6 +198,8 @@ func (o *Options) validateServer() (errs []error) {
 		bad("pid", "it goes with url; the servers of the bench are measured anyway")
 	case own && (o.Bus != "" || o.Register != ""):
 		bad("bus, register", "they go with url")
+	case !own && o.SDK:
+		bad("sdk", "it is for the servers of the bench, and url names another")
 	case !own && (o.Gateways > 1 || o.Workers > 1):
 		bad("gateways, workers", "they are for the servers of the bench, and url names another")
 	case !own && len(o.Set) > 0:
@@ -237,6 +242,9 @@ func (o *Options) Title() string {
 	}
 	switch o.Kind {
 	case Fanout:
+		if o.SDK {
+			servers += ", by the SDK"
+		}
 		return fmt.Sprintf("Push to %s, %s, %d in flight, %d B%s", map[string]string{
 			ScopeAll: "all", ScopeGroup: "a group", ScopeUID: "a uid",
 		}[o.Scope], plural(o.Clients, "member"), o.InFlight, o.Size, servers)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/gatebus/gatebus/internal/bench/wsclient"
+	"github.com/gatebus/gatebus/worker"
 )
 
 // side is a server under load.
@@ -18,7 +19,8 @@ type side struct {
 	children []*child
 	stops    []func()
 
-	pushed []pushedTo // of gatebus
+	pushed []pushedTo     // of gatebus
+	worker *worker.Worker // that pushes instead, of the SDK; nil if none does
 	// of the raw server
 	raw             bool
 	member, control wsclient.Target
@@ -41,6 +43,9 @@ func (s *side) members() []wsclient.Target {
 
 func (s *side) pusher(ctx context.Context, o *Options) (pusher, error) {
 	if !s.raw {
+		if s.worker != nil {
+			return newSDKPusher(s.worker, o), nil
+		}
 		return newBusPusher(s.pushed, o)
 	}
 	p, err := newRawPusher(ctx, s.control, o.Clients)
@@ -191,7 +196,7 @@ func (s *side) startGatebus(ctx context.Context, o *Options) error {
 		if n > o.holding() {
 			continue
 		}
-		if o.Kind == Fanout {
+		if o.Kind == Fanout && !o.SDK {
 			if err := s.admit(ctx, to.url, o); err != nil {
 				return err
 			}
@@ -200,7 +205,15 @@ func (s *side) startGatebus(ctx context.Context, o *Options) error {
 			return err
 		}
 	}
-	if o.Kind == Fanout {
+	switch {
+	case o.SDK:
+		w, stop, err := startSDK(ctx, "nats://"+register, o)
+		if err != nil {
+			return err
+		}
+		s.worker, s.stops = w, append(s.stops, stop)
+		return nil
+	case o.Kind == Fanout:
 		return nil
 	}
 	for range o.Workers {

@@ -52,7 +52,7 @@ func Table(measured time.Duration, rounds int) []Row {
 	// A push to one user, whose client is at one of so many gateways.
 	gateways := func(n int) Row {
 		return scale("gateways-"+strconv.Itoa(n), Fanout, func(o *Options) {
-			o.Scope, o.Clients, o.InFlight, o.Baseline = ScopeUID, 1, 32, false
+			o.Scope, o.Clients, o.InFlight, o.SDK, o.Baseline = ScopeUID, 1, 32, true, false
 			o.Gateways, o.Holding = n, 1
 		})
 	}
