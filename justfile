@@ -37,6 +37,10 @@ fuzz time="5s":
 bench *options:
     go run ./cmd/gatebus bench all --markdown docs/performance.md {{options}}
 
+# Go benchmarks of the hot path; compare with docs/benchmarks.txt, by benchstat for one
+micro *options:
+    go test -run '^$' -bench . -count 6 {{options}} ./bus ./internal/wsframe ./internal/stream ./gateway ./worker
+
 # go vet and staticcheck
 lint: vet staticcheck
 
