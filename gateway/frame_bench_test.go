@@ -64,7 +64,7 @@ func benchGateway(b *testing.B, clients int) (*Gateway, *benchConn, []*wsConn) {
 	}
 	l := newLink(gw, 1, conn.from)
 	gw.roster.now.Store(&rollCall{
-		groups: map[string][]*link{cfg.Group: {l}}, at: map[bus.WorkerAddress]*link{l.at: l},
+		groups: map[string]*team{cfg.Group: {links: []*link{l}}}, at: map[bus.WorkerAddress]*link{l.at: l},
 	})
 	var conns []*wsConn
 	for range clients {

@@ -43,9 +43,26 @@ type roster struct {
 
 // rollCall is what a look has found. It is not changed.
 type rollCall struct {
-	groups map[string][]*link // only groups all of whose members take batches
+	groups map[string]*team // only groups all of whose members take batches
 	at     map[bus.WorkerAddress]*link
 }
+
+// team are the workers of a group.
+type team struct {
+	links []*link
+	run   atomic.Pointer[run]
+}
+
+// run is a worker that was picked, and gets the next few events too: a batch of
+// some costs much less than some batches of one.
+type run struct {
+	link *link
+	left atomic.Int32
+}
+
+// runLength is how many events in a row go to the worker that is picked for the
+// first. It is what a worker has more to do than another one at most, for that.
+const runLength = 8
 
 func newRoster(gw *Gateway, server bus.Server) *roster {
 	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]struct{}{}}
@@ -111,7 +128,7 @@ func (r *roster) look() {
 			delete(r.links, id)
 		}
 	}
-	call := &rollCall{groups: map[string][]*link{}, at: map[bus.WorkerAddress]*link{}}
+	call := &rollCall{groups: map[string]*team{}, at: map[bus.WorkerAddress]*link{}}
 	for id, instance := range instances {
 		l := r.links[id]
 		if l == nil {
@@ -126,7 +143,9 @@ func (r *roster) look() {
 				r.plain[s.Conn] = struct{}{}
 			}
 		}
-		call.groups[group] = r.linksOf(members)
+		if links := r.linksOf(members); len(links) > 0 {
+			call.groups[group] = &team{links: links}
+		}
 	}
 	r.now.Store(call)
 }
@@ -194,12 +213,25 @@ func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
 	if bound != "" {
 		return call.at[bound]
 	}
-	links := call.groups[group]
-	if len(links) == 0 {
+	team := call.groups[group]
+	if team == nil {
 		return nil
 	}
-	// The one with the least to do, among a few: looking at all of very many
-	// costs more than it brings.
+	if r := team.run.Load(); r != nil && r.left.Add(-1) >= 0 && !r.link.full() {
+		return r.link
+	}
+	best := leastLoaded(team.links)
+	if len(team.links) > 1 {
+		r := &run{link: best}
+		r.left.Store(runLength - 1)
+		team.run.Store(r)
+	}
+	return best
+}
+
+// leastLoaded is the one with the least to do.
+func leastLoaded(links []*link) *link {
+	// Among a few: looking at all of very many costs more than it brings.
 	const few = 4
 	start := 0
 	if len(links) > 1 {
@@ -289,10 +321,17 @@ func (l *link) send(b batch.Batch) {
 // it is given.
 func (l *link) load() int64 {
 	n := l.out.Load()
-	if limit := l.limit.Load(); limit > 0 && n >= limit {
+	if l.full() {
 		n += 1 << 32
 	}
 	return n
+}
+
+// full tells whether the worker would hand back what it is given, as far as is
+// known.
+func (l *link) full() bool {
+	limit := l.limit.Load()
+	return limit > 0 && l.out.Load() >= limit
 }
 
 // limitInterval is how long a worker that has handed something back is left at
