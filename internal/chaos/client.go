@@ -30,6 +30,7 @@ type client struct {
 	name   string
 	rng    *rand.Rand
 	window int
+	burst  int  // frames in a row, without a pause
 	brief  bool // leaves often
 	kind   int  // of its frames
 	manner manner
@@ -164,8 +165,8 @@ func (c *client) write(ctx context.Context, conn *connection) (leave bool) {
 	if c.brief {
 		frames = 5 + c.rng.IntN(100)
 	}
-	for range frames {
-		if !c.load.pauseOn(ctx, conn, c.between(c.load.every/2, c.load.every*3/2)) {
+	for n := range frames {
+		if n%c.burst == 0 && !c.load.pauseOn(ctx, conn, c.between(c.load.every/2, c.load.every*3/2)) {
 			return c.settle(ctx, conn)
 		}
 		select {

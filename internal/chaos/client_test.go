@@ -107,7 +107,7 @@ func TestClientNoticesEachBrokenPromise(t *testing.T) {
 			h := newHistory(t.Logf)
 			l := newLoad(h, 1, 2, time.Millisecond, time.Second, []door{{name: "g1", addr: fakeGateway(t, tt.gateway)}})
 			for _, c := range l.clients {
-				c.window = 3
+				c.window, c.burst = 3, 1
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()

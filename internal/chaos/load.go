@@ -64,6 +64,10 @@ type door struct {
 	proxy, fragile *proxy
 }
 
+// burst is how many frames some clients send at once: so that the queues of a
+// gateway come into it, which small windows only fill when no worker is there.
+const burst = 100
+
 func newLoad(h *history, seed uint64, clients int, every, patience time.Duration, doors []door) *load {
 	l := &load{
 		history: h, gateways: doors, every: every, patience: patience,
@@ -74,10 +78,13 @@ func newLoad(h *history, seed uint64, clients int, every, patience time.Duration
 		c := &client{
 			load: l, name: fmt.Sprintf("c%d", i), at: i,
 			rng:    rand.New(rand.NewPCG(seed, uint64(i)+1)),
-			window: 1 + i%4, brief: i%5 == 0, kind: websocket.TextMessage,
+			window: 1 + i%4, burst: 1, brief: i%5 == 0, kind: websocket.TextMessage,
 		}
 		if i%3 == 0 {
 			c.kind = websocket.BinaryMessage
+		}
+		if i%125 == 1 { // more than a gateway gives out at once, and than it lets wait
+			c.window, c.burst = 2*burst, burst
 		}
 		switch i % 10 {
 		case 3, 7:
