@@ -231,12 +231,13 @@ func (w *wsConn) closeLocked() {
 // then, it has close_timeout for.
 func (w *wsConn) closeSentLocked() {
 	w.closeState = closeSent
-	if w.after == leave {
+	switch w.after {
+	case leave:
 		w.conn.Abort()
 		return
-	}
-	if w.after == linger {
+	case linger:
 		w.conn.CloseWrite()
+	case awaitClose: // Received gets it
 	}
 	w.endInLocked(w.client.gw.cfg.CloseTimeout)
 }

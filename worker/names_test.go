@@ -19,7 +19,7 @@ func (g *fakeGateway) tell(r bus.NamesRequest, epoch bus.Epoch, names string) {
 	if r.Worker != "" {
 		data, subject = bus.BeginNames(data, r.Request), bus.NamesFor(g.name, r.Worker)
 	}
-	for _, name := range strings.Fields(names) {
+	for name := range strings.FieldsSeq(names) {
 		name, gone := strings.CutPrefix(name, "-")
 		switch name[0] {
 		case '.':
