@@ -178,13 +178,14 @@ func TestNames(t *testing.T) {
 				want := truth(f.gw)
 				for _, r := range readers {
 					r.mu.Lock()
-					if r.request > 0 && (r.ended != r.request || !maps.Equal(r.present, want)) {
-						t.Fatalf("step %d: %s was told %v (the end of request %d, of %d), there is %v", step, r.at, r.present, r.ended, r.request, want)
-					}
-					if len(r.late) > 0 {
-						t.Fatalf("step %d: %s heard of %v only after their frames", step, r.at, r.late)
-					}
+					present, ended, request, late := maps.Clone(r.present), r.ended, r.request, r.late
 					r.mu.Unlock()
+					if request > 0 && (ended != request || !maps.Equal(present, want)) {
+						t.Fatalf("step %d: %s was told %v (the end of request %d, of %d), there is %v", step, r.at, present, ended, request, want)
+					}
+					if len(late) > 0 {
+						t.Fatalf("step %d: %s heard of %v only after their frames", step, r.at, late)
+					}
 				}
 			}
 		}
