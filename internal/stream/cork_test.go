@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"runtime"
@@ -71,4 +72,33 @@ func TestBeforeAfter(t *testing.T) {
 	if runtime.GOOS == "linux" && (most.Load() != 1 || calls.Load() == 0) {
 		t.Errorf("%d inside at most, %d calls", most.Load(), calls.Load())
 	}
+}
+
+// What waits for one connection to have room is not touched by what is written to
+// others meanwhile.
+func TestBlockedKeepsItsOwn(t *testing.T) {
+	both(t, func(t *testing.T, p *stream.Pool) {
+		const n, size, chunks = 8, 50_000, 20 // a chunk fits into the buffer of a writer
+		var clients []*net.TCPConn
+		for i := range n {
+			server, client := pair(t)
+			if err := server.SetWriteBuffer(4 << 10); err != nil {
+				t.Fatal(err)
+			}
+			u := take(t, p, server, &user{})
+			for range chunks {
+				u.send(bytes.Repeat([]byte{byte(i + 1)}, size))
+			}
+			clients = append(clients, client)
+		}
+		for i, c := range clients {
+			got := make([]byte, size*chunks)
+			if _, err := io.ReadFull(c, got); err != nil {
+				t.Fatal(err)
+			}
+			if k := bytes.Count(got, []byte{byte(i + 1)}); k != len(got) {
+				t.Errorf("connection %d: %d bytes are of others", i, len(got)-k)
+			}
+		}
+	})
 }
