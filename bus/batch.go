@@ -18,11 +18,11 @@ import (
 // Integers are unsigned
 // varints, strings and data have their length in front.
 //
-//	event: flags, client, seq, [delivery], [uid], [session], data
+//	event: flags, client, seq, [delivery], [uid], [state, session], data
 //	reply: flags, client, seq, [code, reason], data
 //
 // Flags of an event: its kind in the low three bits, then whether there is a
-// delivery, a uid, a session, whether it waits for its turn behind the client's
+// delivery, a uid, a session or state, whether it waits for its turn behind the client's
 // others at the worker instead of being handed back, and whether it does so only
 // if the one before it was taken there. Flags of a reply:
 // its status in the low three bits, the kind of its frame in the next three,
@@ -140,6 +140,7 @@ type BatchEvent struct {
 	Delivery int
 	UID      string
 	Session  string
+	State    uint64
 	// Queue says that the event waits at the worker behind the client's others,
 	// as one of the plain form does that is for the worker alone.
 	Queue bool
@@ -159,7 +160,8 @@ func (e *BatchEvent) Append(b []byte) []byte {
 	if e.UID != "" {
 		flags |= flagUID
 	}
-	if e.Session != "" {
+	session := e.Session != "" || e.State > 0
+	if session {
 		flags |= flagSession
 	}
 	if e.Queue {
@@ -177,8 +179,8 @@ func (e *BatchEvent) Append(b []byte) []byte {
 	if e.UID != "" {
 		b = appendString(b, e.UID)
 	}
-	if e.Session != "" {
-		b = appendString(b, e.Session)
+	if session {
+		b = appendString(binary.AppendUvarint(b, e.State), e.Session)
 	}
 	b = binary.AppendUvarint(b, uint64(len(e.Data)))
 	return append(b, e.Data...)
@@ -237,7 +239,7 @@ func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
 		e.UID = string(r.data())
 	}
 	if flags&flagSession != 0 {
-		e.Session = string(r.data())
+		e.State, e.Session = r.number(), string(r.data())
 	}
 	e.Queue, e.Follow = flags&flagQueue != 0, flags&flagFollow != 0
 	e.Data = r.data()

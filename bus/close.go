@@ -22,6 +22,7 @@ const (
 	CloseSlowClient    CloseCode = 4000
 	CloseSilent        CloseCode = 4001
 	CloseKicked        CloseCode = 4002
+	CloseReplaced      CloseCode = 4003
 )
 
 // CloseMeaning describes a close code: when it is used, and whether a client
@@ -47,6 +48,7 @@ var CloseCodes = []CloseMeaning{
 	{CloseSlowClient, "the client read too slowly: its queue of pushes was full, or a write took too long", "yes, with a pause: pushes are lost"},
 	{CloseSilent, "the client sent nothing, not even a pong, for too long", "yes"},
 	{CloseKicked, "the application closed the client and gave no code", "as the application says"},
+	{CloseReplaced, "another connection of the same uid has taken its place", "no: the two would replace each other without end"},
 }
 
 // CheckCloseCode tells whether an application may close a client with the
@@ -56,7 +58,7 @@ func CheckCloseCode(code CloseCode) error {
 	switch {
 	case code == CloseNormal, code == CloseGoingAway, code == 1003,
 		1007 <= code && code <= 1014, 3000 <= code && code <= 3999, 4100 <= code && code <= 4999,
-		CloseSlowClient <= code && code <= CloseKicked:
+		CloseSlowClient <= code && code <= CloseReplaced:
 		return nil
 	}
 	return fmt.Errorf("bus: %d is not a close code an application may use: take 1000 or one of 4100 to 4999", code)

@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func TestResult(t *testing.T) {
 
 func TestCloseRequest(t *testing.T) {
 	t.Parallel()
-	m, err := bus.CloseRequest{Client: "g1-1-2", Code: 4401, Reason: "who \"are\" you"}.Msg("g1")
+	m, err := bus.CloseRequest{Selector: bus.Selector{Client: "g1-1-2"}, Code: 4401, Reason: "who \"are\" you"}.Msg("g1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,12 +40,12 @@ func TestCloseRequest(t *testing.T) {
 		t.Errorf("Msg: %s on %q, want %s", m.Data, m.Subject, want)
 	}
 	for data, want := range map[string]bus.CloseRequest{
-		string(m.Data):                          {Client: "g1-1-2", Code: 4401, Reason: "who \"are\" you"},
-		`{"client":"g1-1-2"}`:                   {Client: "g1-1-2", Code: bus.CloseKicked},
-		`{"client":"g1-1-2","code":0}`:          {Client: "g1-1-2", Code: bus.CloseKicked},
-		` {"client":"a-b-1-2","more":[],"x":1}`: {Client: "a-b-1-2", Code: bus.CloseKicked},
+		string(m.Data):                          {Selector: bus.Selector{Client: "g1-1-2"}, Code: 4401, Reason: "who \"are\" you"},
+		`{"client":"g1-1-2"}`:                   {Selector: bus.Selector{Client: "g1-1-2"}, Code: bus.CloseKicked},
+		`{"client":"g1-1-2","code":0}`:          {Selector: bus.Selector{Client: "g1-1-2"}, Code: bus.CloseKicked},
+		` {"client":"a-b-1-2","more":[],"x":1}`: {Selector: bus.Selector{Client: "a-b-1-2"}, Code: bus.CloseKicked},
 	} {
-		if r, err := bus.ParseCloseRequest([]byte(data)); err != nil || r != want {
+		if r, err := bus.ParseCloseRequest([]byte(data)); err != nil || !reflect.DeepEqual(r, want) {
 			t.Errorf("ParseCloseRequest(%s) = %v, %v, want %v", data, r, err, want)
 		}
 	}
@@ -53,20 +54,20 @@ func TestCloseRequest(t *testing.T) {
 		`{"client":"g1-1-2","code":1005}`, `{"client":"g1-1-2","code":4050}`, `{"client":"g1-1-2","code":"4401"}`,
 		`{"client":"g1-1-2","code":-1}`, `{"client":"g1-1-2","code":1e99}`, `{"client":"` + strings.Repeat("x", 10<<10) + `"}`,
 	} {
-		if r, err := bus.ParseCloseRequest([]byte(data)); err == nil || r != (bus.CloseRequest{}) {
+		if r, err := bus.ParseCloseRequest([]byte(data)); err == nil || !reflect.DeepEqual(r, bus.CloseRequest{}) {
 			t.Errorf("ParseCloseRequest(%s) = %v, %v", data, r, err)
 		} else if len(err.Error()) > 500 {
 			t.Errorf("ParseCloseRequest: an error of %d bytes", len(err.Error()))
 		}
 	}
 	for g, r := range map[bus.GatewayID]bus.CloseRequest{
-		"g1": {Client: "x"}, "g2": {Client: "g2-1-1", Code: 1006}, "a.b": {Client: "g1-1-1"}, "": {Client: "g1-1-1"}, ">": {Client: "g1-1-1"},
+		"g1": {Selector: bus.Selector{Client: "x"}}, "g2": {Selector: bus.Selector{Client: "g2-1-1"}, Code: 1006}, "a.b": {Selector: bus.Selector{Client: "g1-1-1"}}, "": {Selector: bus.Selector{Client: "g1-1-1"}}, ">": {Selector: bus.Selector{Client: "g1-1-1"}},
 	} {
 		if m, err := r.Msg(g); err == nil {
 			t.Errorf("Msg of %v to %q = %s on %q", r, g, m.Data, m.Subject)
 		}
 	}
-	if m, err := (bus.CloseRequest{Client: "g1-1-1"}).Msg(bus.AllGateways); err != nil || m.Subject != "gw.all.do.close" {
+	if m, err := (bus.CloseRequest{Selector: bus.Selector{Client: "g1-1-1"}}).Msg(bus.AllGateways); err != nil || m.Subject != "gw.all.do.close" {
 		t.Errorf("Msg to all: %v, %v", m, err)
 	}
 }
@@ -84,7 +85,7 @@ func FuzzCloseRequest(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q is parsed as %v: %v", data, r, err)
 		}
-		if back, err := bus.ParseCloseRequest(m.Data); err != nil || back != r {
+		if back, err := bus.ParseCloseRequest(m.Data); err != nil || !reflect.DeepEqual(back, r) {
 			t.Fatalf("%v comes back as %v, %v", r, back, err)
 		}
 	})

@@ -24,9 +24,11 @@ type Header = nats.Header
 const (
 	HeaderUID      = "Gb-Uid"      // on an event: the client's uid, when it has one
 	HeaderSession  = "Gb-Session"  // on an event: the client's session, when it has one
+	HeaderState    = "Gb-State"    // on an event: counts the changes of uid and session, once there was one
 	HeaderDelivery = "Gb-Delivery" // on an event: 2, 3, … when it is given out again
 	HeaderKind     = "Gb-Kind"     // on a reply or push: text or binary
 	HeaderExcept   = "Gb-Except"   // on a push: client ids left out, separated by commas
+	HeaderTo       = "Gb-To"       // on a push to clients, uids or groups: which, escaped, separated by commas
 	HeaderStatus   = "Gb-Status"   // on a reply: busy, working, close …, reject …
 	// HeaderRoute is "sticky" on an event whose client's next events go to the
 	// worker that names itself in its reply; HeaderWorker is that name, a
@@ -71,6 +73,9 @@ type Event struct {
 	Delivery int    // 1, or 2, 3, … when it is given out again
 	UID      string // of the client, "" if it has none
 	Session  string // of the client, JSON, "" if it has none
+	// State counts the changes of UID and Session after open: which of two events of
+	// a client has the newer ones.
+	State uint64
 	// Data is the raw frame of Text and Binary; JSON of [OpenInfo] for Open
 	// and of [CloseInfo] for Close.
 	Data []byte
@@ -78,7 +83,7 @@ type Event struct {
 
 // Msg is the event as a message.
 func (e *Event) Msg() (*Msg, error) {
-	header, err := ClientHeader(e.UID, e.Session)
+	header, err := ClientHeader(e.UID, e.Session, e.State)
 	if err != nil {
 		return nil, err
 	}
@@ -102,13 +107,17 @@ func (e *Event) Msg() (*Msg, error) {
 // header line with every event of its client.
 const MaxSession = 2048
 
-// ClientHeader makes the headers that every event of a client with this uid
-// and session carries; nil if it has neither. The session is JSON on one line.
-func ClientHeader(uid, session string) (Header, error) {
-	if uid == "" && session == "" {
+// ClientHeader makes the headers that every event of a client with this uid,
+// session and state carries; nil if it has none of them. The session is JSON on one
+// line.
+func ClientHeader(uid, session string, state uint64) (Header, error) {
+	if uid == "" && session == "" && state == 0 {
 		return nil, nil
 	}
 	h := Header{}
+	if state > 0 {
+		h[HeaderState] = []string{strconv.FormatUint(state, 10)}
+	}
 	if uid != "" {
 		token, err := Escape(uid)
 		if err != nil {
@@ -194,6 +203,11 @@ func ParseEvent(m *Msg) (Event, error) {
 			return Event{}, fmt.Errorf("bus: %w: %s: %w", ErrMessage, HeaderUID, err)
 		}
 	}
+	if v := m.Header.Get(HeaderState); v != "" {
+		if e.State, err = strconv.ParseUint(v, 10, 64); err != nil {
+			return Event{}, fmt.Errorf("bus: %w: %s %q is not a count", ErrMessage, HeaderState, v)
+		}
+	}
 	e.Session = m.Header.Get(HeaderSession)
 	return e, nil
 }
@@ -225,6 +239,8 @@ type OpenReply struct {
 	Groups      []string        `json:"groups,omitempty"`
 	Session     json.RawMessage `json:"session,omitempty"`
 	Subprotocol string          `json:"subprotocol,omitempty"`
+	// Others says what becomes of other clients of the gateway that have the uid.
+	Others Others `json:"others,omitempty"`
 }
 
 // ParseOpenReply reads the payload of the reply to an open event. A payload
@@ -236,21 +252,24 @@ func ParseOpenReply(data []byte) (OpenReply, error) {
 	if data = bytes.TrimLeft(data, " \t\r\n"); len(data) == 0 || data[0] != '{' {
 		return r, nil
 	}
-	if !utf8.Valid(data) {
-		return OpenReply{}, fmt.Errorf("bus: %w: reply to open: it is not valid UTF-8", ErrMessage)
+	if err := checkJSON(data); err != nil {
+		return OpenReply{}, fmt.Errorf("bus: %w: reply to open: %w", ErrMessage, err)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {
 		return OpenReply{}, fmt.Errorf("bus: %w: reply to open: %w", ErrMessage, err)
 	}
 	if r.UID != "" {
-		if err := checkToken(r.UID); err != nil {
+		if err := CheckToken(r.UID); err != nil {
 			return OpenReply{}, fmt.Errorf("bus: %w: reply to open: uid: %w", ErrMessage, err)
 		}
 	}
 	for _, g := range r.Groups {
-		if err := checkToken(g); err != nil {
+		if err := CheckToken(g); err != nil {
 			return OpenReply{}, fmt.Errorf("bus: %w: reply to open: group: %w", ErrMessage, err)
 		}
+	}
+	if err := r.Others.check(); err != nil {
+		return OpenReply{}, fmt.Errorf("reply to open: %w", err)
 	}
 	return r, nil
 }
@@ -456,6 +475,9 @@ func checkHTTPError(code int) error {
 // Push is a frame for some clients.
 type Push struct {
 	Target Target
+	// Names are the clients, uids or groups of a target that has several. A client
+	// that is meant more than once gets the frame once.
+	Names  []string
 	Kind   Kind // Text or Binary
 	Data   []byte
 	Except []ClientID // left out
@@ -474,8 +496,15 @@ func (p *Push) Msg(g GatewayID) (*Msg, error) {
 		return nil, fmt.Errorf("bus: %w: a text push must be valid UTF-8; send it as binary", ErrMessage)
 	}
 	m := &Msg{Subject: subject, Data: p.Data}
-	if p.Kind != Text || len(p.Except) > 0 {
+	if p.Kind != Text || len(p.Except) > 0 || p.Target.Scope.several() {
 		m.Header = Header{}
+	}
+	if p.Target.Scope.several() {
+		to, err := p.to()
+		if err != nil {
+			return nil, err
+		}
+		m.Header[HeaderTo] = []string{to}
 	}
 	if p.Kind != Text {
 		m.Header[HeaderKind] = []string{p.Kind.String()}
@@ -493,6 +522,41 @@ func (p *Push) Msg(g GatewayID) (*Msg, error) {
 	return m, nil
 }
 
+// to is the value of HeaderTo.
+func (p *Push) to() (string, error) {
+	if len(p.Names) == 0 {
+		return "", fmt.Errorf("bus: %w: a push to %s names none", ErrMessage, p.Target.Scope)
+	}
+	tokens := make([]string, len(p.Names))
+	for i, name := range p.Names {
+		var err error
+		if tokens[i], err = Escape(name); err != nil {
+			return "", fmt.Errorf("bus: push to %s: %w", p.Target.Scope, err)
+		}
+	}
+	return strings.Join(tokens, ","), nil
+}
+
+// parseTo reads the values of HeaderTo.
+func parseTo(values []string) (names []string, err error) {
+	for _, v := range values {
+		for token := range strings.SplitSeq(v, ",") {
+			if token = strings.TrimSpace(token); token == "" {
+				continue
+			}
+			name, err := Unescape(token)
+			if err != nil {
+				return nil, fmt.Errorf("bus: %w: %s: %w", ErrMessage, HeaderTo, err)
+			}
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("bus: %w: %s says no names", ErrMessage, HeaderTo)
+	}
+	return names, nil
+}
+
 // ParsePush reverses [Push.Msg]. Without a [HeaderKind] the frame is text. Data
 // is shared with the message.
 func ParsePush(m *Msg) (Push, error) {
@@ -501,6 +565,11 @@ func ParsePush(m *Msg) (Push, error) {
 		return Push{}, err
 	}
 	p := Push{Target: target, Kind: Text, Data: m.Data}
+	if target.Scope.several() {
+		if p.Names, err = parseTo(m.Header[HeaderTo]); err != nil {
+			return Push{}, err
+		}
+	}
 	if len(m.Header) > 0 {
 		if v := m.Header.Get(HeaderKind); v != "" {
 			if p.Kind, err = ParseKind(v); err != nil || !p.Kind.Frame() {

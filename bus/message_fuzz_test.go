@@ -34,7 +34,7 @@ func FuzzParseEvent(f *testing.F) {
 			t.Fatalf("session %q is read as %q", session, e.Session)
 		}
 		// The session is taken over as it is; only what JSON it holds is written.
-		if h, err := bus.ClientHeader("", e.Session); err != nil {
+		if h, err := bus.ClientHeader("", e.Session, 0); err != nil {
 			e.Session = ""
 		} else {
 			e.Session = h.Get(bus.HeaderSession)
@@ -89,11 +89,12 @@ func FuzzParseReply(f *testing.F) {
 }
 
 func FuzzParsePush(f *testing.F) {
-	f.Add("gw.g1.push.all", "", "", []byte("x"))
-	f.Add("gw.g1.push.uid.a%2eb", "binary", "g1-1-1, g1-1-2,,", []byte{0xff})
-	f.Add("gw.all.push.group.r", "text", "x", []byte{0xff})
-	f.Fuzz(func(t *testing.T, subject, kind, except string, data []byte) {
-		p, err := bus.ParsePush(&bus.Msg{Subject: subject, Header: header(bus.HeaderKind, kind, bus.HeaderExcept, except), Data: data})
+	f.Add("gw.g1.push.all", "", "", "", []byte("x"))
+	f.Add("gw.g1.push.uid.a%2eb", "binary", "g1-1-1, g1-1-2,,", "", []byte{0xff})
+	f.Add("gw.all.push.group.r", "text", "x", "", []byte{0xff})
+	f.Add("gw.g1.push.groups", "text", "", "a%2eb, c,,%c3%b6", []byte("x"))
+	f.Fuzz(func(t *testing.T, subject, kind, except, to string, data []byte) {
+		p, err := bus.ParsePush(&bus.Msg{Subject: subject, Header: header(bus.HeaderKind, kind, bus.HeaderExcept, except, bus.HeaderTo, to), Data: data})
 		if err != nil {
 			if !errors.Is(err, bus.ErrMessage) && !errors.Is(err, bus.ErrSubject) {
 				t.Fatal(err)

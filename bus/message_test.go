@@ -66,11 +66,11 @@ func TestEvent(t *testing.T) {
 
 func TestClientHeader(t *testing.T) {
 	t.Parallel()
-	if h, err := bus.ClientHeader("", ""); h != nil || err != nil {
+	if h, err := bus.ClientHeader("", "", 0); h != nil || err != nil {
 		t.Errorf("of nothing: %v, %v", h, err)
 	}
 	for _, name := range hostile {
-		h, err := bus.ClientHeader(name.name, "1")
+		h, err := bus.ClientHeader(name.name, "1", 0)
 		if name.token == "" && name.name != "" {
 			if !errors.Is(err, bus.ErrName) {
 				t.Errorf("%s: %v, %v, want ErrName", name.what, h, err)
@@ -87,12 +87,12 @@ func TestClientHeader(t *testing.T) {
 		"null":                       "null",
 		full:                         full,
 	} {
-		if h, err := bus.ClientHeader("", session); err != nil || h.Get("Gb-Session") != want || len(h) != 1 {
+		if h, err := bus.ClientHeader("", session, 0); err != nil || h.Get("Gb-Session") != want || len(h) != 1 {
 			t.Errorf("session %q: %q, %v", session, h, err)
 		}
 	}
 	for _, session := range []string{" ", "{", "x", "1 2", "\"a\nb\"", full + "x", `"x` + full[1:]} {
-		if h, err := bus.ClientHeader("a", session); !errors.Is(err, bus.ErrMessage) || h != nil {
+		if h, err := bus.ClientHeader("a", session, 0); !errors.Is(err, bus.ErrMessage) || h != nil {
 			t.Errorf("session %q: %q, %v, want ErrMessage", session, h, err)
 		}
 	}
@@ -342,6 +342,8 @@ func TestPush(t *testing.T) {
 			bus.Header{"Gb-Kind": {"binary"}}},
 		"except": {bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: "r"}, Kind: bus.Text, Data: []byte("hi"), Except: []bus.ClientID{"g1-1-2", "g2-1-3"}},
 			"gw.g1.push.group.r", bus.Header{"Gb-Except": {"g1-1-2,g2-1-3"}}},
+		"groups": {bus.Push{Target: bus.Target{Scope: bus.ToGroups}, Names: []string{"a.b", "c"}, Kind: bus.Text, Data: []byte("hi")},
+			"gw.g1.push.groups", bus.Header{"Gb-To": {"a%2Eb,c"}}},
 		"all of it": {bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: "r"}, Kind: bus.Binary, Data: []byte("hi"), Except: []bus.ClientID{"g1-1-2"}},
 			"gw.g1.push.group.r", bus.Header{"Gb-Kind": {"binary"}, "Gb-Except": {"g1-1-2"}}},
 	} {

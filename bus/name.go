@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // GatewayID is the name of a gateway, unique in a cluster: one subject token
@@ -66,10 +67,10 @@ func plain(b byte) bool {
 const hexDigits = "0123456789ABCDEF"
 
 // Escape makes one subject token of a uid or client group: bytes outside
-// A-Z a-z 0-9 _ - become %XX. It refuses the empty name and names over
-// [MaxToken] bytes; any other bytes, valid UTF-8 or not, are carried faithfully.
+// A-Z a-z 0-9 _ - become %XX. It refuses what [CheckToken] does; all else is
+// carried faithfully.
 func Escape(s string) (string, error) {
-	if err := checkToken(s); err != nil {
+	if err := CheckToken(s); err != nil {
 		return "", err
 	}
 	extra := 0
@@ -93,12 +94,14 @@ func Escape(s string) (string, error) {
 }
 
 // checkToken tells whether s can be a uid or client group.
-func checkToken(s string) error {
+func CheckToken(s string) error {
 	switch {
 	case s == "":
 		return fmt.Errorf("%w: it is empty", ErrName)
 	case len(s) > MaxToken:
 		return fmt.Errorf("%w: %d bytes, the limit is %d", ErrName, len(s), MaxToken)
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%w %q: it is not valid UTF-8", ErrName, s)
 	}
 	return nil
 }
@@ -124,7 +127,7 @@ func Unescape(token string) (string, error) {
 		}
 	}
 	s := string(b)
-	if err := checkToken(s); err != nil {
+	if err := CheckToken(s); err != nil {
 		return "", err
 	}
 	return s, nil

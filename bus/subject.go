@@ -214,10 +214,31 @@ const (
 	ToUID    Scope = "uid"
 	ToGroup  Scope = "group"
 	ToAll    Scope = "all"
+	// The names of these are in [HeaderTo].
+	ToClients Scope = "clients"
+	ToUIDs    Scope = "uids"
+	ToGroups  Scope = "groups"
 )
 
+// several tells whether a push of the scope names its targets in a header.
+func (s Scope) several() bool { return s == ToClients || s == ToUIDs || s == ToGroups }
+
+// One is the scope of each of the names of a push to several; s itself of others.
+func (s Scope) One() Scope {
+	switch s {
+	case ToClients:
+		return ToClient
+	case ToUIDs:
+		return ToUID
+	case ToGroups:
+		return ToGroup
+	}
+	return s
+}
+
 // Target is whom a push goes to: one client, the clients of a uid, those of a
-// group, or all. Name is raw, not escaped; empty for ToAll.
+// group, all, or several of a kind. Name is raw, not escaped; it is empty for all and
+// for several.
 type Target struct {
 	Scope Scope
 	Name  string
@@ -232,8 +253,8 @@ func PushSubject(g GatewayID, t Target) (string, error) {
 	}
 	prefix := root + string(g) + "." + verbPush + "."
 	switch t.Scope {
-	case ToAll:
-		return prefix + string(ToAll), nil
+	case ToAll, ToClients, ToUIDs, ToGroups:
+		return prefix + string(t.Scope), nil
 	case ToClient, ToUID, ToGroup:
 		name, err := Escape(t.Name)
 		if err != nil {
@@ -256,7 +277,7 @@ func ParsePushSubject(s string) (GatewayID, Target, error) {
 	scope, token, named := strings.Cut(rest, ".")
 	t := Target{Scope: Scope(scope)}
 	switch t.Scope {
-	case ToAll:
+	case ToAll, ToClients, ToUIDs, ToGroups:
 		if !named {
 			return g, t, nil
 		}
@@ -266,7 +287,7 @@ func ParsePushSubject(s string) (GatewayID, Target, error) {
 		}
 		return g, t, nil
 	}
-	return "", Target{}, fmt.Errorf("bus: %w: %q: a push goes to client.<id>, uid.<uid>, group.<group> or all", ErrSubject, s)
+	return "", Target{}, fmt.Errorf("bus: %w: %q: a push goes to client.<id>, uid.<uid>, group.<group>, clients, uids, groups or all", ErrSubject, s)
 }
 
 // CommandSubject is where a gateway is asked to do an operation:

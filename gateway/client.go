@@ -2,11 +2,12 @@ package gateway
 
 import (
 	"encoding/json"
-	"fmt"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
 )
@@ -30,7 +31,14 @@ type client struct {
 
 	// guarded by the index's mutex
 	uid    string
+	claim  int64 // since when it has the uid, in microseconds since 1970
 	groups []string
+
+	// open is what the client asked for, and since when it is there; both are set
+	// before it is on the index.
+	open      []byte // JSON of bus.OpenInfo
+	connected time.Time
+	presence  presence
 
 	mu    sync.Mutex
 	lane  lane
@@ -40,7 +48,7 @@ type client struct {
 	// before was there, since the last one that could have gone to any.
 	followed int
 	out      outbox
-	given    *given  // nil if it has neither uid nor session
+	given    *given  // nil as long as it never had a uid or session; not to be changed
 	stalled  bool    // the peer is not read: the lane is full
 	ws       *wsConn // nil until the handshake is done
 	// accepted is set when a worker has accepted the open event: a close event
@@ -53,12 +61,6 @@ type client struct {
 	ending bool
 	// gone is set when the client is off the index.
 	gone bool
-}
-
-// given is what a worker gave a client at open, as its events carry it.
-type given struct {
-	uid, session string
-	header       bus.Header // Gb-Uid and Gb-Session
 }
 
 // closing is how a connection ends.
@@ -157,53 +159,38 @@ func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 		return
 	}
 	open, err := bus.ParseOpenReply(r.Data)
-	var with *given
-	if err == nil {
-		with, err = newGiven(open)
-	}
 	if err != nil {
 		c.badReply(subject, err)
 		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason})
 		return
 	}
-	c.given = with
 	c.accepted = true
 	// The index is locked before a client. The event stays in its place
 	// meanwhile, so nothing overtakes this.
 	c.mu.Unlock()
-	if open.UID != "" || len(open.Groups) > 0 {
-		c.gw.index.bind(c, open.UID, open.Groups)
-		c.gw.names.flush() // workers are to know before they hear more of the client
-	}
+	err = c.gw.admit(c, &open)
 	c.mu.Lock()
-	c.resolveLocked(openResult{subprotocol: open.Subprotocol})
-}
-
-// newGiven checks what a worker gives a client at open.
-func newGiven(r bus.OpenReply) (*given, error) {
-	for _, name := range r.Groups {
-		if _, err := bus.Escape(name); err != nil {
-			return nil, fmt.Errorf("gateway: reply to open: group: %w", err)
+	switch {
+	case errors.Is(err, errUIDTaken):
+		c.accepted = false
+		c.refuseLocked(openResult{status: http.StatusConflict, reason: "the uid is taken"})
+	case err != nil:
+		c.accepted = false
+		c.badReply(subject, err)
+		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason})
+	default:
+		if !c.ending {
+			c.gw.index.online(c)
 		}
+		c.resolveLocked(openResult{subprotocol: open.Subprotocol})
 	}
-	session := string(r.Session)
-	if session == "null" {
-		session = ""
-	}
-	header, err := bus.ClientHeader(r.UID, session)
-	if err != nil {
-		return nil, fmt.Errorf("gateway: reply to open: %w", err)
-	}
-	if header == nil {
-		return nil, nil
-	}
-	return &given{r.UID, header.Get(bus.HeaderSession), header}, nil
 }
 
 // refuseLocked ends a client that no worker has accepted: the handshake is told,
 // a worker need not be.
 func (c *client) refuseLocked(r openResult) {
 	c.ending = true
+	c.gw.index.offline(c)
 	c.lane.clear(false) // at most a close event
 	c.resolveLocked(r)
 }
@@ -256,6 +243,7 @@ func (c *client) peerLeft(end closing) {
 // that is accepted.
 func (c *client) endLocked(end closing) {
 	c.ending = true
+	c.gw.index.offline(c)
 	data, err := json.Marshal(bus.CloseInfo{Client: c.id, Code: end.code, Reason: end.reason})
 	if err != nil { // cannot be: strings and a number
 		panic(err)

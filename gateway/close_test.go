@@ -43,7 +43,7 @@ func TestCloseByWorker(t *testing.T) {
 
 		p = f.dial("/")
 		synctest.Wait()
-		m, err := bus.CloseRequest{Client: id, Code: 4200, Reason: strings.Repeat("ü", 100)}.Msg("g1")
+		m, err := bus.CloseRequest{Selector: bus.Selector{Client: id}, Code: 4200, Reason: strings.Repeat("ü", 100)}.Msg("g1")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/gatebus/gatebus/bus"
@@ -36,10 +35,10 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 		corked := g.streams.Cork()
 		n, err := g.push(m)
 		corked.Uncork() // an answer may have to wait for a connection
-		g.result(conn, m, n, err)
+		g.result(conn, m, reached(n), err)
 	case bus.IsCommand(m.Subject):
-		n, err := g.command(m)
-		g.result(conn, m, n, err)
+		a, err := g.command(m)
+		g.result(conn, m, a, err)
 	}
 }
 
@@ -101,7 +100,7 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 		except[id] = struct{}{}
 	}
 	var gone []*client
-	g.index.each(p.Target, func(c *client) {
+	g.index.each(p.Target, p.Names, func(c *client) {
 		if _, ok := except[c.id]; ok {
 			return
 		}
@@ -124,49 +123,20 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 	return clients, nil
 }
 
-// command does what a worker asks for.
-func (g *Gateway) command(m *bus.Msg) (clients int, err error) {
-	_, op, err := bus.ParseCommandSubject(m.Subject)
-	if err != nil {
-		return 0, err
-	}
-	switch op {
-	case bus.OpHello:
-		g.roster.nudge()
-		return 0, nil
-	case bus.OpNames:
-		r, err := bus.ParseNamesRequest(m.Data)
-		if err == nil {
-			g.names.asked(r)
-		}
-		return 0, err
-	case bus.OpClose:
-		r, err := bus.ParseCloseRequest(m.Data)
-		if err != nil {
-			return 0, err
-		}
-		c := g.index.get(r.Client)
-		if c == nil || c.isEnding() {
-			return 0, nil
-		}
-		c.closeNow(closing{r.Code, bus.TrimReason(r.Reason)})
-		return 1, nil
-	}
-	return 0, fmt.Errorf("gateway: unknown operation %q", op)
-}
-
 // result answers a push or command, if an answer is asked for. What is wrong
 // with one that wants no answer can only be logged.
-func (g *Gateway) result(conn bus.Conn, m *bus.Msg, clients int, err error) {
-	r := bus.Result{Gateway: g.name, Clients: clients}
+func (g *Gateway) result(conn bus.Conn, m *bus.Msg, a bus.Answer, err error) {
+	a.Gateway = g.name
 	if err != nil {
-		r.Error = err.Error()
-		g.badRequest(m, err)
+		a.Error, a.Code = err.Error(), codeOf(err)
+		if !refused(err) {
+			g.badRequest(m, err)
+		}
 	}
 	if m.Reply == "" {
 		return
 	}
-	if err := conn.Publish(r.Msg(m.Reply)); err != nil && !errors.Is(err, bus.ErrClosed) {
+	if err := conn.Publish(a.Msg(m.Reply)); err != nil && !errors.Is(err, bus.ErrClosed) {
 		g.warn.Do(func() { g.log.Warn("cannot answer a request", "subject", m.Subject, "err", err) })
 	}
 }

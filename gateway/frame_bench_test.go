@@ -119,7 +119,9 @@ func BenchmarkPush(b *testing.B) {
 	const members = 1000
 	gw, _, conns := benchGateway(b, members)
 	for _, ws := range conns {
-		gw.index.bind(ws.client, "", []string{"room"})
+		if err := gw.admit(ws.client, &bus.OpenReply{Groups: []string{"room"}}); err != nil {
+			b.Fatal(err)
+		}
 	}
 	p := bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: "room"}, Kind: bus.Text, Data: bytes.Repeat([]byte("x"), 128)}
 	m, err := p.Msg(gw.name)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/gatebus/gatebus/bus"
 )
@@ -21,6 +22,35 @@ type index struct {
 	clients map[uint64]*client // by the number in their ids
 	uids    members
 	groups  members
+
+	present atomic.Int64 // clients that are online
+}
+
+// presence is where a client is in its life; it never goes back.
+type presence struct{ atomic.Int32 }
+
+const (
+	connecting int32 = iota
+	online           // a worker has accepted it
+	offline          // its end has begun
+)
+
+func (p *presence) online() bool  { return p.Load() == online }
+func (p *presence) offline() bool { return p.Load() == offline }
+
+// online notes that a client was accepted.
+func (x *index) online(c *client) {
+	if c.presence.CompareAndSwap(connecting, online) {
+		x.present.Add(1)
+	}
+}
+
+// offline notes that the end of a client has begun: it is found no more, though its
+// last events are still to be handled.
+func (x *index) offline(c *client) {
+	if c.presence.Swap(offline) == online {
+		x.present.Add(-1)
+	}
 }
 
 // members are sets of clients by name; a name without clients does not stand.
@@ -105,31 +135,6 @@ func (x *index) add(c *client) {
 	x.clients[c.number] = c
 }
 
-// bind gives a client its uid and groups, as the reply to its open event said.
-// A client that was removed meanwhile stays out.
-func (x *index) bind(c *client, uid string, groups []string) {
-	if uid == "" && len(groups) == 0 {
-		return
-	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.clients[c.number] != c {
-		return
-	}
-	if uid != "" {
-		c.uid = uid
-		if x.uids.add(uid, c) {
-			x.changed(bus.ToUID, uid, true)
-		}
-	}
-	for _, name := range groups {
-		c.groups = append(c.groups, name)
-		if x.groups.add(name, c) {
-			x.changed(bus.ToGroup, name, true)
-		}
-	}
-}
-
 func (x *index) remove(c *client) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -149,9 +154,13 @@ func (x *index) remove(c *client) {
 
 // each calls fn for every client that a push goes to, each once. fn is called
 // with the index locked: it must not come back to it.
-func (x *index) each(t bus.Target, fn func(*client)) {
+func (x *index) each(t bus.Target, names []string, fn func(*client)) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
+	x.eachLocked(t, names, fn)
+}
+
+func (x *index) eachLocked(t bus.Target, names []string, fn func(*client)) {
 	switch t.Scope {
 	case bus.ToClient:
 		if c := x.getLocked(bus.ClientID(t.Name)); c != nil {
@@ -168,6 +177,16 @@ func (x *index) each(t bus.Target, fn func(*client)) {
 	case bus.ToAll:
 		for _, c := range x.clients {
 			fn(c)
+		}
+	case bus.ToClients, bus.ToUIDs, bus.ToGroups:
+		met := map[*client]struct{}{}
+		for _, name := range names {
+			x.eachLocked(bus.Target{Scope: t.Scope.One(), Name: name}, nil, func(c *client) {
+				if _, again := met[c]; !again {
+					met[c] = struct{}{}
+					fn(c)
+				}
+			})
 		}
 	}
 }

@@ -77,6 +77,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(err)
 	}
 	// The open event stands before anybody can find the client and end it.
+	c.open, c.connected = info, time.Now()
 	c.lane.add(newEvent(c, bus.Open, info))
 	g.index.add(c)
 	c.start()

@@ -319,7 +319,7 @@ func TestCloseWhileOpening(t *testing.T) {
 			if ev.Kind != bus.Open {
 				return out
 			}
-			cl, err := bus.CloseRequest{Client: ev.Client, Code: 4101, Reason: "account locked"}.Msg("g1")
+			cl, err := bus.CloseRequest{Selector: bus.Selector{Client: ev.Client}, Code: 4101, Reason: "account locked"}.Msg("g1")
 			if err != nil {
 				t.Error(err)
 				return nil

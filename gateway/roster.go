@@ -293,7 +293,7 @@ func (l *link) add(e *event, follow bool) (number uint64) {
 		Queue: e.bond && !follow, Follow: e.bond && follow, Data: e.data,
 	}
 	if g := e.client.given; g != nil {
-		b.UID, b.Session = g.uid, g.session
+		b.UID, b.Session, b.State = g.uid, g.session, g.state
 	}
 	data := l.batches.Begin()
 	if len(data) == 0 {

@@ -25,7 +25,8 @@ var nameTaken = map[Role]string{
 
 // ClientConfig says who a member is and what it wants to know.
 type ClientConfig struct {
-	// Self is announced. Its role, name, epoch and address must be set.
+	// Self is announced. Its role, name, epoch and address must be set; a client
+	// without a role only watches.
 	Self Member
 	// Watch are the roles whose members the client keeps track of.
 	Watch []Role
@@ -45,6 +46,9 @@ type Client struct {
 	log  *slog.Logger
 	conn bus.Conn
 	up   chan bool // from Status; buffered, holds the latest
+	// closed when a register has first told who is there
+	caughtUp chan struct{}
+	first    sync.Once
 	// why the connection is down, as Status said last
 	cause atomic.Pointer[error]
 
@@ -61,15 +65,17 @@ type Client struct {
 
 // NewClient makes a client. It does nothing before Run.
 func NewClient(cfg ClientConfig) (*Client, error) {
-	if err := cfg.Self.check(); err != nil {
-		return nil, err
+	if cfg.Self.Role != "" {
+		if err := cfg.Self.check(); err != nil {
+			return nil, err
+		}
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Client{
 		cfg: cfg, log: cfg.Log, table: NewTable(), frozen: true,
-		up: make(chan bool, 1),
+		up: make(chan bool, 1), caughtUp: make(chan struct{}),
 	}, nil
 }
 
@@ -109,6 +115,9 @@ func (c *Client) Members(roles ...Role) []Member {
 	defer c.mu.Unlock()
 	return c.table.Members(roles...)
 }
+
+// CaughtUp is closed when a register has told for the first time who is there.
+func (c *Client) CaughtUp() <-chan struct{} { return c.caughtUp }
 
 // Run announces the member over conn until ctx ends, and then says goodbye. It
 // does not end for want of a register: it keeps trying. A client runs once.
@@ -184,6 +193,9 @@ func (c *Client) beat(ctx context.Context) time.Duration {
 func (c *Client) announce(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, Heartbeat)
 	defer cancel()
+	if c.cfg.Self.Role == "" {
+		return c.observe(ctx)
+	}
 	m, err := c.conn.Request(ctx, encode(announceSubject(c.cfg.Self.Role), c.cfg.Self))
 	if err != nil {
 		return false
@@ -223,19 +235,38 @@ func (c *Client) announce(ctx context.Context) bool {
 	return true
 }
 
-// catchUp asks a register who is there, to know before the next heartbeats.
-// A register that does not know yet, or none, is no harm: everybody announces
-// itself within a heartbeat.
-func (c *Client) catchUp(ctx context.Context) {
+// observe is announce for a client that only watches: it tells whether a register
+// is there.
+func (c *Client) observe(ctx context.Context) bool {
+	c.mu.Lock()
+	thaw := c.frozen
+	c.mu.Unlock()
+	if !c.catchUp(ctx) {
+		return false
+	}
+	if thaw {
+		c.mu.Lock()
+		c.frozen = false
+		c.table.Extend(time.Now())
+		c.mu.Unlock()
+	}
+	return true
+}
+
+// catchUp asks a register who is there, to know before the next heartbeats, and
+// tells whether one has answered. A register that does not know yet, or none, is no
+// harm: everybody announces itself within a heartbeat.
+func (c *Client) catchUp(ctx context.Context) bool {
 	m, err := c.conn.Request(ctx, &bus.Msg{Subject: membersSubject})
 	if err != nil {
-		return
+		return false
 	}
 	l, err := decode[list](m)
 	if err != nil {
 		c.log.Warn("a register's list of members is not valid", "err", err)
-		return
+		return true
 	}
+	defer c.first.Do(func() { close(c.caughtUp) })
 	for _, member := range l.Members {
 		for _, r := range c.cfg.Watch {
 			if member.Role == r {
@@ -243,6 +274,7 @@ func (c *Client) catchUp(ctx context.Context) {
 			}
 		}
 	}
+	return true
 }
 
 // receive handles the announcement or goodbye of a watched member.
@@ -300,6 +332,9 @@ func (c *Client) leave(ctx context.Context) error {
 	c.mu.Lock()
 	c.acked = time.Time{}
 	c.mu.Unlock()
+	if c.cfg.Self.Role == "" {
+		return nil
+	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), Heartbeat)
 	defer cancel()
 	if _, err := c.conn.Request(end, encode(leaveSubject(c.cfg.Self.Role), c.cfg.Self)); err != nil {

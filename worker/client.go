@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
+	"slices"
 
 	"github.com/gatebus/gatebus/bus"
 )
-
-// closePatience is how long [Client.Close] waits if its context has no deadline.
-const closePatience = 5 * time.Second
 
 // ErrNoGateway says that the worker has no link to the gateway of a client, or
 // that it is down.
@@ -49,35 +46,7 @@ func (c Client) Send(kind Kind, data []byte) error {
 // 4100 to 4999; 0 means 4002) and a reason of at most 123 bytes. It tells
 // whether the client was there.
 func (c Client) Close(ctx context.Context, code int, reason string) (bool, error) {
-	l, err := c.cluster.linkOf(c.id)
-	if err != nil {
-		return false, err
-	}
-	m, err := bus.CloseRequest{Client: c.id, Code: bus.CloseCode(code), Reason: reason}.Msg(l.gateway())
-	if err != nil {
-		return false, err
-	}
-	conn, err := l.reach()
-	if err != nil {
-		return false, fmt.Errorf("worker: close %s: %w", c.id, err)
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, closePatience, fmt.Errorf("no answer in %v", closePatience))
-		defer cancel()
-	}
-	answer, err := conn.Request(ctx, m)
-	if err != nil {
-		return false, fmt.Errorf("worker: close %s: %w", c.id, err)
-	}
-	r, err := bus.ParseResult(answer.Data)
-	if err == nil && r.Error != "" {
-		err = errors.New(r.Error)
-	}
-	if err != nil {
-		return false, fmt.Errorf("worker: close %s: %w", c.id, err)
-	}
-	return r.Clients > 0, nil
+	return c.CloseWith(ctx, CloseOptions{Code: code, Reason: reason})
 }
 
 // Cluster is every gateway that a worker has a link to. It may be used by any
@@ -113,28 +82,121 @@ func (c *Cluster) SendGroup(group string, kind Kind, data []byte, except ...bus.
 	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToGroup, Name: group}, Kind: kind, Data: data, Except: except})
 }
 
+// SendClients sends each of the clients a frame. All of them go in one message to a
+// gateway, some ten thousand at most: with more, the error wraps bus.ErrTooLarge.
+func (c *Cluster) SendClients(ids []bus.ClientID, kind Kind, data []byte) error {
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToClients}, Names: namesOf(ids), Kind: kind, Data: data})
+}
+
+func namesOf(ids []bus.ClientID) []string {
+	names := make([]string, len(ids))
+	for i, id := range ids {
+		names[i] = string(id)
+	}
+	return names
+}
+
+// SendUIDs sends every client of the uids a frame, once, but for those excepted. As
+// for how many there can be, it is like SendClients.
+func (c *Cluster) SendUIDs(uids []string, kind Kind, data []byte, except ...bus.ClientID) error {
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToUIDs}, Names: uids, Kind: kind, Data: data, Except: except})
+}
+
+// SendGroups sends every client in one or more of the groups a frame, once, but for
+// those excepted. As for how many there can be, it is like SendClients.
+func (c *Cluster) SendGroups(groups []string, kind Kind, data []byte, except ...bus.ClientID) error {
+	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToGroups}, Names: groups, Kind: kind, Data: data, Except: except})
+}
+
+// Push sends a frame and says in how many clients' queues it stands. The error may be
+// a *PartialError.
+func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error) {
+	messages, err := c.messages(p)
+	if err != nil {
+		return 0, err
+	}
+	var links []*link
+	for _, l := range c.sorted() {
+		if messages[l] != nil {
+			links = append(links, l)
+		}
+	}
+	answers, err := c.each(ctx, links, func(l *link) *bus.Msg { return messages[l] })
+	for _, a := range answers {
+		clients += a.Clients
+	}
+	return clients, err
+}
+
 // push publishes a frame on all links.
 func (c *Cluster) push(p bus.Push) error {
-	m, err := p.Msg(bus.AllGateways) // the subject aside, it is the same for all
+	messages, err := c.messages(p)
 	if err != nil {
-		return fmt.Errorf("worker: send: %w", err)
+		return err
 	}
 	var wrong error
+	for l, m := range messages {
+		if err := c.publish(l, m); errors.Is(err, bus.ErrTooLarge) {
+			wrong = fmt.Errorf("worker: send: %w", err)
+		}
+	}
+	return wrong
+}
+
+// messages are what is to be published on each link; those that have nobody whom the
+// push is for are spared.
+func (c *Cluster) messages(p bus.Push) (map[*link]*bus.Msg, error) {
+	all, err := p.Msg(bus.AllGateways) // the subject aside, it is mostly the same for all
+	if err != nil {
+		return nil, fmt.Errorf("worker: send: %w", err)
+	}
+	if id := bus.ClientID(p.Target.Name); p.Target.Scope == bus.ToClient {
+		if _, _, _, err := id.Parts(); err != nil {
+			return nil, fmt.Errorf("worker: send: %w", err)
+		}
+	}
+	messages := map[*link]*bus.Msg{}
 	for _, l := range c.w.allLinks() {
-		if !l.names.may(p.Target) {
+		own, m := p, all
+		if p.Target.Scope == bus.ToClients {
+			own.Names = slices.DeleteFunc(slices.Clone(p.Names), func(id string) bool { return !l.has(bus.ClientID(id)) })
+			if len(own.Names) == 0 {
+				continue
+			}
+			if m, err = own.Msg(l.gateway()); err != nil {
+				return nil, fmt.Errorf("worker: send: %w", err)
+			}
+		}
+		if !l.may(&own) {
 			c.w.count.spared.Add(1)
 			continue
 		}
 		subject, err := bus.PushSubject(l.gateway(), p.Target)
 		if err != nil {
-			return fmt.Errorf("worker: send: %w", err)
+			return nil, fmt.Errorf("worker: send: %w", err)
 		}
-		err = c.publish(l, &bus.Msg{Subject: subject, Header: m.Header, Data: m.Data})
-		if errors.Is(err, bus.ErrTooLarge) {
-			wrong = fmt.Errorf("worker: send: %w", err)
-		}
+		messages[l] = &bus.Msg{Subject: subject, Header: m.Header, Data: m.Data}
 	}
-	return wrong
+	return messages, nil
+}
+
+// has tells whether a client is, or was, one of the gateway's.
+func (l *link) has(id bus.ClientID) bool {
+	g, epoch, _, err := id.Parts()
+	return err == nil && l.key() == linkKey{g, epoch}
+}
+
+// may tells whether the gateway may have clients that a push is for.
+func (l *link) may(p *bus.Push) bool {
+	switch p.Target.Scope {
+	case bus.ToClient:
+		return l.has(bus.ClientID(p.Target.Name))
+	case bus.ToUIDs, bus.ToGroups:
+		return slices.ContainsFunc(p.Names, func(name string) bool {
+			return l.names.may(bus.Target{Scope: p.Target.Scope.One(), Name: name})
+		})
+	}
+	return l.names.may(p.Target)
 }
 
 // publish publishes on a link. An error wraps ErrNoGateway, and is counted, or

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/gatebus/gatebus/bus"
@@ -48,10 +47,13 @@ type Event struct {
 	Data []byte
 	// Client is who it happened to.
 	Client Client
-	// UID and Session are what an answer to the client's open event gave it;
-	// empty if nothing.
+	// UID and Session are what the client has: as of when the event was sent, or as
+	// this worker has changed them since. Empty if nothing.
 	UID     string
 	Session json.RawMessage
+	// Seq numbers the events of the client from 1; with the client's id, it tells a
+	// redelivery from a new event.
+	Seq uint64
 	// Delivery is 1, or 2, 3, … if the event was given out before.
 	Delivery int
 	// Cluster reaches all clients of all gateways.
@@ -95,11 +97,15 @@ type Admission struct {
 	// Subprotocol is the WebSocket subprotocol; one of those that the client
 	// has offered.
 	Subprotocol string
+	// Others says what becomes of other clients that have the UID, on all gateways: see
+	// [Client.Bind]. With RefuseOthers the client is refused with 409 if there is one,
+	// and with 503 if not all gateways can be asked.
+	Others Others
 }
 
 // check finds what the gateway would refuse.
 func (a *Admission) check() error {
-	if _, err := bus.ClientHeader(a.UID, string(a.Session)); err != nil {
+	if _, err := bus.ClientHeader(a.UID, string(a.Session), 0); err != nil {
 		return err
 	}
 	for _, g := range a.Groups {
@@ -108,7 +114,7 @@ func (a *Admission) check() error {
 		}
 	}
 	for what, s := range map[string]string{
-		"uid": a.UID, "a group": strings.Join(a.Groups, " "), "the session": string(a.Session), "the subprotocol": a.Subprotocol,
+		"the session": string(a.Session), "the subprotocol": a.Subprotocol,
 	} {
 		if !utf8.ValidString(s) { // encoding/json would change it in silence
 			return fmt.Errorf("%s is not valid UTF-8", what)
@@ -126,7 +132,7 @@ func (e *Event) Accept(a Admission) error {
 	if err := a.check(); err != nil {
 		return fmt.Errorf("worker: accept: %w", err)
 	}
-	data, err := json.Marshal(bus.OpenReply(a))
+	data, err := json.Marshal(bus.OpenReply{UID: a.UID, Groups: a.Groups, Session: a.Session, Subprotocol: a.Subprotocol})
 	if err != nil {
 		return fmt.Errorf("worker: accept: %w", err)
 	}

@@ -77,7 +77,7 @@ func (l *link) receiveBatch(m *bus.Msg) error {
 			link: l, client: e.Client, epoch: epoch, queued: e.Queue, follows: e.Follow,
 			event: bus.Event{
 				Gateway: g, At: at, Kind: e.Kind, Client: bus.NewClientID(g, epoch, e.Client), Seq: e.Seq,
-				Delivery: e.Delivery, UID: e.UID, Session: e.Session, Data: e.Data,
+				Delivery: e.Delivery, UID: e.UID, Session: e.Session, State: e.State, Data: e.Data,
 			},
 		})
 	}
@@ -185,6 +185,53 @@ type lane struct {
 	taken uint64            // the number of the newest that was taken; 0: it was handed back
 	at    bus.WorkerAddress // by which that was sent
 	idle  bool              // none was there since the last sweep
+	// What this worker has changed while there were events here, and its number: an
+	// event that has a lower one was sent before.
+	uid, session           string
+	uidState, sessionState uint64
+}
+
+// laneOfLocked is the lane of a client that has events here, nil of another.
+func (l *link) laneOfLocked(id bus.ClientID) *lane {
+	_, epoch, n, _ := id.Parts()
+	return l.lanes[owner{epoch, n}]
+}
+
+// tookUID notes that the client was given a uid by this worker.
+func (l *link) tookUID(id bus.ClientID, uid string, state uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ln := l.laneOfLocked(id); ln != nil && state > ln.uidState {
+		ln.uid, ln.uidState = uid, state
+	}
+}
+
+// tookSession notes that the client was given a session by this worker.
+func (l *link) tookSession(id bus.ClientID, session string, state uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if ln := l.laneOfLocked(id); ln != nil && state > ln.sessionState {
+		ln.session, ln.sessionState = session, state
+	}
+}
+
+// stateNow is the uid and session of the event's client, as far as is known here.
+func (j *job) stateNow() (uid, session string) {
+	l := j.link
+	uid, session = j.event.UID, j.event.Session
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	ln := l.lanes[j.owner()]
+	if ln == nil {
+		return uid, session
+	}
+	if ln.uidState > j.event.State {
+		uid = ln.uid
+	}
+	if ln.sessionState > j.event.State {
+		session = ln.session
+	}
+	return uid, session
 }
 
 // tookBefore tells whether the event before j was taken here, as far as is
@@ -302,11 +349,12 @@ func (j *job) run() {
 	ev := &Event{
 		Kind: j.event.Kind, Data: j.event.Data,
 		Client: w.cluster.Client(j.event.Client),
-		UID:    j.event.UID, Delivery: j.event.Delivery,
+		Seq:    j.event.Seq, Delivery: j.event.Delivery,
 		Cluster: w.cluster,
 	}
-	if j.event.Session != "" {
-		ev.Session = []byte(j.event.Session)
+	uid, session := j.stateNow()
+	if ev.UID = uid; session != "" {
+		ev.Session = []byte(session)
 	}
 	err := errExit // stands if the handler does not come back
 	defer func() {
@@ -327,6 +375,9 @@ func (j *job) finish(ev *Event, err error) {
 	if err == nil {
 		err = ev.checkReply()
 	}
+	if err == nil {
+		err = j.claim(ev)
+	}
 	w.count.handled.Add(1)
 	reply := ev.reply
 	if err != nil {
@@ -342,6 +393,27 @@ func (j *job) finish(ev *Event, err error) {
 		reply = w.failed(j, err)
 		l.answer(j, &reply)
 	}
+}
+
+// claim has the client of an open event get its uid, if that is not to be shared.
+func (j *job) claim(ev *Event) error {
+	a, w := &ev.admitted, j.link.w
+	if j.event.Kind != Open || ev.reply.Status != bus.Done || a.UID == "" || a.Others == AllowOthers {
+		return nil
+	}
+	_, _, err := ev.Client.bind(w.handleCtx, a.UID, a.Others)
+	var missing *PartialError
+	switch {
+	case errors.Is(err, ErrUIDTaken):
+		ev.reply = bus.Reply{Status: bus.Rejected, Code: 409, Reason: "the uid is taken"}
+	case errors.Is(err, ErrNoClient): // it has left: the gateway knows
+	case errors.As(err, &missing) && a.Others == ReplaceOthers:
+		w.log.Warn("other clients of a uid may stay", "client", j.event.Client, "uid", a.UID, "err", err)
+	case err != nil:
+		w.log.Warn("a client is refused: its uid cannot be claimed", "client", j.event.Client, "uid", a.UID, "err", err)
+		ev.reply = bus.Reply{Status: bus.Rejected, Code: 503, Reason: "the uid cannot be claimed now"}
+	}
+	return nil
 }
 
 // failed counts and logs the failure of an event, and is the answer to it.

@@ -51,7 +51,9 @@ type link struct {
 	replies *batch.Batcher
 	senders running.Group // of replies
 	joined  chan struct{} // closed when joining the queue group is over
-	stop    func()        // ends run; set before it starts
+	reached chan struct{} // closed when the link is up for the first time
+	upOnce  sync.Once
+	stop    func() // ends run; set before it starts
 
 	// written once, by open under mu; what is done for an event comes after
 	conn bus.Conn         // nil: not yet
@@ -79,7 +81,7 @@ func newLink(w *Worker, m register.Member) *link {
 		lanes: map[owner]*lane{},
 		warn:  &rate.Sometimes{First: 1, Interval: warnInterval},
 		log:   w.log.With("gateway", m.Name, "address", m.Address),
-		jobs:  newTally(0), joined: make(chan struct{}),
+		jobs:  newTally(0), joined: make(chan struct{}), reached: make(chan struct{}),
 	}
 	l.replies = batch.New(l.send, l.senders.Go, nil)
 	return l
@@ -127,8 +129,7 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 		conn.Close()
 		return false, nil
 	}
-	further := append(bus.NamesSubjects(l.gateway(), l.w.instance), l.direct, l.dense, l.ask)
-	sub, err := conn.QueueSubscribe(l.shared, l.w.cfg.Group, l.receive, further...)
+	sub, err := l.subscribe(conn)
 	if err != nil {
 		conn.Close()
 		return false, err
@@ -139,6 +140,16 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 	l.greet()
 	l.askNames()
 	return true, nil
+}
+
+// subscribe has the link hear of what is for this worker; of one without a handler,
+// only which uids and groups there are.
+func (l *link) subscribe(conn bus.Conn) (bus.Subscription, error) {
+	names := bus.NamesSubjects(l.gateway(), l.w.instance)
+	if l.w.handler == nil {
+		return conn.Subscribe(l.receive, names...)
+	}
+	return conn.QueueSubscribe(l.shared, l.w.cfg.Group, l.receive, append(names, l.direct, l.dense, l.ask)...)
 }
 
 // askNames asks the gateway which uids and groups its clients have, if it is not
@@ -164,6 +175,9 @@ func (l *link) askNames() {
 // greet has the gateway see at once who has come or left, not with its next
 // look.
 func (l *link) greet() {
+	if l.w.handler == nil {
+		return
+	}
 	if err := l.conn.Publish(&bus.Msg{Subject: bus.CommandSubject(l.gateway(), bus.OpHello)}); err != nil {
 		l.log.Debug("cannot greet the gateway; it will see by itself", "err", err)
 	}
@@ -178,6 +192,12 @@ func (l *link) status(up bool, cause error) {
 	l.mu.Unlock()
 	if !up {
 		l.names.forget()
+	}
+	if up {
+		l.upOnce.Do(func() { close(l.reached) })
+	}
+	if up != was {
+		l.w.watch.tell(l, up)
 	}
 	switch {
 	case up && !was:
@@ -292,7 +312,7 @@ func (l *link) leave(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if l.sub == nil {
+	if l.sub == nil || l.w.handler == nil {
 		return
 	}
 	if err := l.sub.Drain(ctx, l.shared, l.direct, l.dense); err != nil {

@@ -153,9 +153,9 @@ func TestAcceptChecks(t *testing.T) {
 		a    Admission
 	}{
 		{"uid", Admission{UID: strings.Repeat("x", bus.MaxToken+1)}},
-		{"uid is not valid UTF-8", Admission{UID: "\xff"}},
+		{"it is not valid UTF-8", Admission{UID: "\xff"}},
 		{"group: bad name: it is empty", Admission{Groups: []string{"a", ""}}},
-		{"a group is not valid UTF-8", Admission{Groups: []string{"a", "\xff"}}},
+		{"it is not valid UTF-8", Admission{Groups: []string{"a", "\xff"}}},
 		{"session", Admission{Session: []byte("{")}},
 		{"session of 2049 bytes", Admission{Session: []byte(`"` + strings.Repeat("x", bus.MaxSession-1) + `"`)}},
 		{"the session is not valid UTF-8", Admission{Session: []byte("\"\xff\"")}},

@@ -47,13 +47,15 @@ type Worker struct {
 
 	count struct{ handled, failed, busy, unsent, unreached, spared, downs, downsFailed atomic.Int64 }
 
-	down *downWatch // set by Run; nil: the handler does not want to know
+	down  *downWatch // set by Run; nil: the handler does not want to know
+	watch *linkWatch // nil: the handler does not want to know
 
 	handleCtx context.Context // of the handlers; set by Run before anything is received
 
-	mu    sync.Mutex
-	news  []register.Change
-	links map[linkKey]*link
+	mu       sync.Mutex
+	settling []chan struct{} // closed when the news so far are links
+	news     []register.Change
+	links    map[linkKey]*link
 }
 
 // linkKey is one life of one gateway.
@@ -99,11 +101,16 @@ func Run(ctx context.Context, cfg Config, h Handler) error {
 
 // New makes a worker. It starts nothing.
 func New(cfg Config, h Handler) (*Worker, error) {
-	if err := cfg.Validate(); err != nil {
-		return nil, fmt.Errorf("worker: %w", err)
-	}
 	if h == nil {
 		return nil, errors.New("worker: no handler")
+	}
+	return newWorker(cfg, h)
+}
+
+// newWorker makes a worker; without a handler, it is of no group and no member.
+func newWorker(cfg Config, h Handler) (*Worker, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, fmt.Errorf("worker: %w", err)
 	}
 	cfg = cfg.withDefaults()
 	epoch := bus.NewEpoch(time.Now())
@@ -128,6 +135,10 @@ func New(cfg Config, h Handler) (*Worker, error) {
 		links:    map[linkKey]*link{},
 	}
 	w.cluster = &Cluster{w}
+	w.watch = newLinkWatch(w)
+	if h == nil {
+		w.self = register.Member{}
+	}
 	w.dial = w.dialGateway
 	if cfg.Secret != "" {
 		k, err := keys.Derive(cfg.Secret)
@@ -203,12 +214,28 @@ func (w *Worker) Run(ctx context.Context) error {
 		return fmt.Errorf("worker: %w", err)
 	}
 	defer conn.Close()
-	service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Stats() })
-	if err != nil {
-		return fmt.Errorf("worker: %w", err)
+	if w.handler != nil {
+		service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Stats() })
+		if err != nil {
+			return fmt.Errorf("worker: %w", err)
+		}
+		defer service.Stop()
 	}
-	defer service.Stop()
 	return w.run(ctx, conn)
+}
+
+// RunOn is Run over connections of the caller's: one to the registers, and those that
+// dial makes to the bus of a gateway. It is for tests of whole applications in memory
+// (package workertest); such a connection is taken for up as long as it is there.
+func (w *Worker) RunOn(ctx context.Context, registers bus.Conn, dial func(register.Member) (bus.Conn, error)) error {
+	w.dial = func(l *link) (bus.Conn, error) {
+		conn, err := dial(l.member)
+		if err == nil {
+			l.status(true, nil)
+		}
+		return conn, err
+	}
+	return w.run(ctx, registers)
 }
 
 // run is Run over a connection to the registers.
@@ -226,6 +253,15 @@ func (w *Worker) run(ctx context.Context, registers bus.Conn) error {
 		return err
 	}
 	w.down = down
+	if s, ok := w.handler.(Starter); ok {
+		if err := s.Start(ctx, w.cluster); err != nil {
+			return fmt.Errorf("worker: start: %w", err)
+		}
+	}
+	if s, ok := w.handler.(Stopper); ok {
+		defer s.Stop(context.WithoutCancel(ctx)) // after what drain waits for
+	}
+	w.watch.run(background, &tasks)
 	membership := make(chan error, 1)
 	tasks.Go(func() { membership <- w.members.Run(ctx, registers) })
 
@@ -256,8 +292,8 @@ func (w *Worker) nudge() {
 // sight of is served on.
 func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 	w.mu.Lock()
-	news := w.news
-	w.news = nil
+	news, settling := w.news, w.settling
+	w.news, w.settling = nil, nil
 	w.mu.Unlock()
 	for _, c := range news {
 		if c.Old != nil {
@@ -279,6 +315,9 @@ func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 	}
 	for _, l := range w.allLinks() {
 		l.askNames() // there may be several now
+	}
+	for _, done := range settling {
+		close(done)
 	}
 }
 
