@@ -160,13 +160,6 @@ func refuse(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 // alive notes that the peer has sent something.
 func (c *client) alive() { c.heard.Store(int64(time.Since(c.gw.start)) + 1) } // not 0: never
 
-// isEnding tells whether the client's end has begun.
-func (c *client) isEnding() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.ending
-}
-
 // connect gives the client its connection; frames that wait are written.
 func (c *client) connect(nc net.Conn) {
 	c.alive()

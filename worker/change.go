@@ -161,29 +161,29 @@ func (c Client) MergeSession(ctx context.Context, patch json.RawMessage) error {
 	return err
 }
 
-// maxUpdates is how often UpdateSession tries.
-const maxUpdates = 50
-
 // UpdateSession has change make the new session of the old one (nil if there is none),
 // and sets it if nobody has changed it meanwhile; otherwise change is called again,
-// with what it is by then. ErrSessionChanged says that this has gone on for 50 times.
-// An error of change ends it.
+// with what it is by then. That goes on until ctx ends, for five seconds if it has no
+// deadline: then the error wraps ErrSessionChanged. An error of change ends it.
 func (c Client) UpdateSession(ctx context.Context, change func(json.RawMessage) (json.RawMessage, error)) error {
+	ctx, cancel := patient(ctx)
+	defer cancel()
 	now, err := c.Session(ctx)
-	for range maxUpdates {
-		if err != nil {
-			return err
-		}
+	if err != nil {
+		return err
+	}
+	for {
 		next, err := change(now.Data)
 		if err != nil {
 			return err
 		}
-		now, err = c.session(ctx, bus.SessionRequest{Client: c.id, Set: orNull(next), Version: &now.Version})
-		if !errors.Is(err, ErrSessionChanged) {
+		if now, err = c.SetSessionIf(ctx, now.Version, next); !errors.Is(err, ErrSessionChanged) {
 			return err
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %w", err, context.Cause(ctx))
+		}
 	}
-	return fmt.Errorf("worker: client %s: %w, %d times", c.id, ErrSessionChanged, maxUpdates)
 }
 
 // SetSessionIf is SetSession, if the session is of the version; otherwise the error

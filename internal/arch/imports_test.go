@@ -77,7 +77,9 @@ var mayImport = map[string][]string{
 	"gateway":  {"bus", "register"},
 	"worker":   {"bus", "register"},
 	"configs":  {"bus", "gateway", "worker"},
-	"cmd":      {"configs"},
+	"cmd":      {"bus", "configs", "worker"},
+	// for tests of applications
+	"workertest": {"bus", "gateway", "register", "worker"},
 }
 
 // on lists the parts that stand on all others.
@@ -146,16 +148,16 @@ func TestReserved(t *testing.T) {
 		code      []string // whose code may import it
 		tests     bool     // whether any test may
 	}{
-		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "e2e"}, false},
-		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "examples", "e2e"}, false},
+		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "workertest", "e2e"}, false},
+		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "workertest", "api", "cmd", "examples", "e2e"}, false},
 		{"github.com/nats-io/nats-server", "the server is embedded's", []string{"embedded"}, false},
-		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e"}, true},
+		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e", "workertest"}, true},
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},
 		{"github.com/HdrHistogram", "latencies are measured by bench", []string{"internal/bench"}, false},
 		{"github.com/spf13/cobra", "the command line is cmd's", []string{"cmd"}, false},
 		{"github.com/chromedp", "browsers are for tests", []string{"e2e"}, false},
 		{"github.com/Shopify/toxiproxy", "bad networks are for the harness", []string{"internal/chaos"}, false},
-		{"testing", "tests are not code", []string{"bus/bustest"}, true},
+		{"testing", "tests are not code", []string{"bus/bustest", "workertest"}, true},
 	} {
 		used := false
 		for _, p := range packages(t) {
