@@ -65,3 +65,37 @@ func TestNatsCommandPushesToAllClients(t *testing.T) {
 	reads(t, c2, "hello all")
 	echoes(t, c1, "still here")
 }
+
+// nats sub against any register shows the live frames of every gateway.
+func TestNatsCommandTaps(t *testing.T) {
+	t.Parallel()
+	cluster := testbed.NewCluster(t, 2)
+	r1, r2, g1, g2 := cluster.Register(0), cluster.Register(1), cluster.Gateway("g1"), cluster.Gateway("g2")
+	must(t, testbed.WaitReady(soon(t), r1, r2, g1, g2))
+	plainWorker(t, g1, echo)
+	plainWorker(t, g2, echo)
+	c1, c2 := dial(t, ws(t, g1)), dial(t, ws(t, g2))
+	taps := []*testbed.Process{
+		natsCommand(t, "sub", "-s", "nats://"+cluster.Registers[0], "gw.>"),
+		natsCommand(t, "sub", "-s", "nats://"+cluster.Registers[1], "gw.g2.in.>"),
+	}
+	for _, g := range []*testbed.Process{g1, g2} {
+		_, err := g.WaitLog(soon(t), "this gateway is tapped")
+		must(t, err)
+	}
+	echoes(t, c1, "one")
+	echoes(t, c2, "two")
+	for _, want := range []string{`gw\.g1\.in\.default\.text`, `^one$`, `gw\.g2\.in\.default\.text`, `^two$`, `gw\.g1\.out\.`} {
+		_, err := taps[0].WaitOutput(soon(t), want)
+		must(t, err)
+	}
+	_, err := taps[1].WaitOutput(soon(t), `^two$`)
+	must(t, err)
+	for _, tap := range taps {
+		tap.Kill()
+	}
+	for _, g := range []*testbed.Process{g1, g2} {
+		_, err := g.WaitLog(soon(t), "nobody taps this gateway any more")
+		must(t, err)
+	}
+}

@@ -76,6 +76,9 @@ type Config struct {
 	// CloseTimeout is how long a client that was sent a close may take to
 	// answer it before its socket is closed. From 100ms.
 	CloseTimeout time.Duration `koanf:"close_timeout"`
+
+	// Tap says what may be seen of this gateway by who subscribes at a register.
+	Tap TapConfig `koanf:"tap"`
 }
 
 // maxFrameLimit keeps a single frame well below the 8 MiB of output that the
@@ -106,6 +109,8 @@ func DefaultConfig() Config {
 		PingInterval:     25 * time.Second,
 		PongTimeout:      15 * time.Second,
 		CloseTimeout:     3 * time.Second,
+
+		Tap: TapConfig{Enabled: true, Payloads: true, Rate: 1000},
 	}
 }
 
@@ -153,6 +158,7 @@ func (c *Config) Validate() error {
 		{"queue_bytes", c.QueueBytes},
 		{"send_frames", c.SendFrames},
 		{"send_bytes", c.SendBytes},
+		{"tap.rate", c.Tap.Rate},
 	} {
 		if n.value < 1 {
 			bad(n.key, "%d is too small; from 1", n.value)

@@ -31,12 +31,22 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 		if g.dispatch.census != nil {
 			g.dispatch.census.heard(m)
 		}
+	case m.Subject == bus.TapsSubject:
+		if err := g.tap.heard(m); err != nil {
+			g.badRequest(m, err)
+		}
 	case bus.IsPush(m.Subject):
+		if conn == g.conn { // what comes over the registers is seen there
+			g.tap.message(m)
+		}
 		corked := g.streams.Cork()
 		n, err := g.push(m)
 		corked.Uncork() // an answer may have to wait for a connection
 		g.result(conn, m, reached(n), err)
 	case bus.IsCommand(m.Subject):
+		if conn == g.conn {
+			g.tap.message(m)
+		}
 		a, err := g.command(m)
 		g.result(conn, m, a, err)
 	}

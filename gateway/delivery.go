@@ -97,6 +97,7 @@ func (c *client) followLocked(e *event, tie bus.WorkerAddress) bool {
 func (c *client) sendLocked(e *event, at bus.WorkerAddress) {
 	e.delivery++
 	e.at, e.bond = at, at != ""
+	c.gw.tap.eventLocked(c, e)
 	if l := c.gw.roster.pick(c.group, at); l != nil {
 		// Behind others it must not be handled if one of them was handed back.
 		c.gw.dispatch.add(l, e, e != c.lane.first)
@@ -224,6 +225,7 @@ func (c *client) repliedLocked(e *event, r bus.Reply, from bus.WorkerAddress, su
 	}
 	c.gw.dispatch.answered(e)
 	c.gw.count.answered.Add(1)
+	c.gw.tap.answer(c, e, &r)
 	c.lane.to(e, answered)
 	if e == c.lane.first {
 		c.settleLocked(e, r, subject)

@@ -43,6 +43,7 @@ type Gateway struct {
 	dispatch *dispatcher
 	roster   *roster
 	names    *names
+	tap      *tap
 	upgrader *websocket.Upgrader
 	outs     string    // prefix of the reply subjects
 	start    time.Time // what clients' signs of life are counted from
@@ -86,6 +87,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		start:    time.Now(),
 	}
 	g.names = newNames(g)
+	g.tap = newTap(g, cfg.Tap)
 	g.index = newIndex(g.name, epoch, g.names.changed)
 	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)
@@ -167,6 +169,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	}
 	tasks.Go(func() { g.dispatch.run(serve) })
 	tasks.Go(func() { g.keepAlive(serve) })
+	tasks.Go(func() { g.tap.run(serve) })
 
 	var err error
 	select {
@@ -183,15 +186,18 @@ func (g *Gateway) Run(ctx context.Context) error {
 }
 
 // Attach makes the gateway reachable over a connection to the registers: for
-// pushes and commands to it, and to all gateways.
+// pushes and commands to it, and to all gateways. What is tapped there is mirrored
+// over it while the gateway runs: the connection must not be given back what it
+// publishes itself.
 func (g *Gateway) Attach(conn bus.Conn) error {
-	var subjects []string
+	subjects := []string{bus.TapsSubject}
 	for _, name := range []bus.GatewayID{bus.AllGateways, g.name} {
 		subjects = append(subjects, bus.PushSubjects(name), bus.CommandSubjects(name))
 	}
 	if err := g.subscribe(conn, subjects...); err != nil {
 		return fmt.Errorf("gateway: attach to the registers: %w", err)
 	}
+	g.tap.attach(conn)
 	return nil
 }
 

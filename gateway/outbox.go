@@ -86,6 +86,7 @@ func (c *client) pushLocked(f frame) bool {
 	}
 	o.push(f)
 	c.gw.count.framesOut.Add(1)
+	c.gw.tap.frame(c, &f)
 	c.flushLocked()
 	return true
 }

@@ -79,8 +79,9 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 		return nil, err
 	}
 	g.registers = bus.Config{
-		URLs: registers, Name: "gatebus gateway " + c.Name,
-		Options: h.auth(keys.RoleGateway), Log: log, OnStatus: g.members.Status,
+		URLs: registers, Name: register.GatewayConn + c.Name,
+		// Taps are mirrored on subjects that the gateway is subscribed to.
+		Options: append(h.auth(keys.RoleGateway), nats.NoEcho()), Log: log, OnStatus: g.members.Status,
 	}
 	return g, nil
 }

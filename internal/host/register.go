@@ -144,6 +144,7 @@ func (r *registerPart) run(ctx context.Context) error {
 	defer stop()
 	var group errgroup.Group
 	group.Go(func() error { return r.registrar.Run(serve) })
+	group.Go(func() error { return register.WatchTaps(serve, r.self.Name, r.conn, r.server) })
 	group.Go(func() error { defer stop(); return r.client.Run(ctx, r.conn) })
 	return group.Wait()
 }

@@ -182,6 +182,11 @@ func (p *Process) WaitLog(ctx context.Context, re string) ([]string, error) {
 	return p.waitLine(ctx, p.stderr, regexp.MustCompile(re))
 }
 
+// WaitOutput is WaitLog for the standard output.
+func (p *Process) WaitOutput(ctx context.Context, re string) ([]string, error) {
+	return p.waitLine(ctx, p.stdout, regexp.MustCompile(re))
+}
+
 func (p *Process) waitLine(ctx context.Context, o *output, re *regexp.Regexp) ([]string, error) {
 	for {
 		m, more := o.find(re)
