@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"strconv"
 	"sync"
@@ -156,9 +157,7 @@ func (t *tap) put(subject string, header bus.Header, data []byte) {
 		return
 	}
 	m := &bus.Msg{Subject: subject, Header: bus.Header{}, Data: data}
-	for k, v := range header {
-		m.Header[k] = v
-	}
+	maps.Copy(m.Header, header)
 	if !t.cfg.Payloads && len(data) > 0 {
 		m.Header[bus.HeaderSize], m.Data = []string{strconv.Itoa(len(data))}, nil
 	}
@@ -184,9 +183,7 @@ func (t *tap) eventLocked(c *client, e *event) {
 	}
 	header := bus.Header{bus.HeaderClient: {string(c.id)}, bus.HeaderSeq: {strconv.FormatUint(e.seq, 10)}}
 	if c.given != nil {
-		for k, v := range c.given.header {
-			header[k] = v
-		}
+		maps.Copy(header, c.given.header)
 	}
 	if e.delivery > 1 {
 		header[bus.HeaderDelivery] = []string{strconv.Itoa(e.delivery)}

@@ -33,13 +33,14 @@ func watch(f *fixture) (registers *membus.Conn, w *watcher) {
 	if _, err := registers.Subscribe(func(m *bus.Msg) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		line := strings.TrimPrefix(m.Subject, "gw.g1.") + "=" + string(m.Data)
+		var line strings.Builder
+		line.WriteString(strings.TrimPrefix(m.Subject, "gw.g1.") + "=" + string(m.Data))
 		for _, h := range []string{bus.HeaderClient, bus.HeaderSeq, bus.HeaderDelivery, bus.HeaderUID, bus.HeaderKind, bus.HeaderSize} {
 			if v := m.Header.Get(h); v != "" {
-				line += " " + h[3:] + ":" + v
+				line.WriteString(" " + h[3:] + ":" + v)
 			}
 		}
-		w.got = append(w.got, line)
+		w.got = append(w.got, line.String())
 	}, "gw.g1.in.>", "gw.g1.out.>", "gw.g1.push.>", "gw.g1.do.>", "gw.g1.tap.>"); err != nil {
 		f.t.Fatal(err)
 	}
