@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"net"
+	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
@@ -49,4 +51,39 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 	if took := time.Since(start); took > 5*time.Second || exit.Code == 0 {
 		t.Errorf("%v, %v after the second signal", exit, took)
 	}
+}
+
+// The service manager is told when the ports are open, and when the stop begins.
+func TestServiceManagerIsTold(t *testing.T) {
+	t.Parallel()
+	socket := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: socket, Net: "unixgram"})
+	must(t, err)
+	defer conn.Close()
+	told := func() string {
+		t.Helper()
+		must(t, conn.SetReadDeadline(time.Now().Add(20*time.Second)))
+		buf := make([]byte, 4096)
+		n, err := conn.Read(buf)
+		must(t, err)
+		return string(buf[:n])
+	}
+	binary, err := testbed.Binary()
+	must(t, err)
+	register := testbed.MustFreeAddr(t, testbed.Host(1))
+	p := testbed.Start(t, testbed.Spec{Name: "gatebus", Path: binary, Env: []string{"NOTIFY_SOCKET=" + socket}, Args: []string{
+		"register", "--set", "register.listen=" + register, "--set", "register.cluster.listen=" + testbed.MustFreeAddr(t, testbed.Host(1)),
+		"--set", "admin.listen=off",
+	}})
+	if got := told(); got != "READY=1" {
+		t.Errorf("the service manager is told %q", got)
+	}
+	c, err := net.Dial("tcp", register)
+	must(t, err)
+	must(t, c.Close())
+	must(t, p.Signal(sigterm))
+	if got := told(); got != "STOPPING=1" {
+		t.Errorf("the service manager is told %q", got)
+	}
+	exits(t, p, 0)
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/spf13/cobra"
 
 	"github.com/gatebus/gatebus/configs"
@@ -81,16 +82,28 @@ func runHost(ctx context.Context, cfg *configs.Config, started func(host.Address
 	if err != nil {
 		return err
 	}
+	notifyManager(log, daemon.SdNotifyReady)
 	log.Info("started", append([]any{"version", versionLine()}, listeners(at)...)...)
 	if started != nil {
 		started(at)
 	}
-	context.AfterFunc(ctx, func() { log.Info("stopping; a second signal ends it at once") })
+	context.AfterFunc(ctx, func() {
+		notifyManager(log, daemon.SdNotifyStopping)
+		log.Info("stopping; a second signal ends it at once")
+	})
 	if err := h.Run(ctx); err != nil {
 		return err
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// notifyManager tells systemd, if that has started the process (Type=notify), how far
+// it is.
+func notifyManager(log *slog.Logger, state string) {
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		log.Warn("cannot tell the service manager", "state", state, "err", err)
+	}
 }
 
 // tuneHeap has the garbage collector come as suits a server, until stop is called.
