@@ -13,13 +13,12 @@ import (
 )
 
 // Print writes the configuration as YAML, with every key of every role that is
-// there. What it writes can be loaded again and means the same, but for a
-// secret, for which the mask stands; one from a file is not written at all.
+// there. What it writes can be loaded again and means the same, but for secrets,
+// for which the mask stands; the one from a file is not written at all.
 func (c *Config) Print(w io.Writer) error {
 	shown := *c
-	shown.Secret = ""
-	if c.SecretFile == "" {
-		shown.Secret = Secret(c.Secret.String())
+	if c.SecretFile != "" {
+		shown.Secret = ""
 	}
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
@@ -41,11 +40,36 @@ func (k *key) node(s reflect.Value) *yaml.Node {
 		if sub.kind == section {
 			value = sub.node(v)
 		} else {
-			value = valueNode(sub.plain(v))
+			plain := sub.plain(v)
+			if sub.secret {
+				plain = masked(plain)
+			}
+			value = valueNode(plain)
 		}
 		n.Content = append(n.Content, textNode(sub.name), value)
 	}
 	return n
+}
+
+// masked is a value with the mask for every text in it.
+func masked(v any) any {
+	switch v := v.(type) {
+	case string:
+		return Secret(v).String()
+	case []string:
+		shown := make([]string, len(v))
+		for i, e := range v {
+			shown[i] = Secret(e).String()
+		}
+		return shown
+	case map[string]string:
+		shown := make(map[string]string, len(v))
+		for name, e := range v {
+			shown[name] = Secret(e).String()
+		}
+		return shown
+	}
+	return v
 }
 
 // valueNode makes the YAML of a value as parse takes it.

@@ -24,12 +24,13 @@ const (
 // key is one key of the configuration as the Config type declares it, so that
 // no key, type or default is written down a second time.
 type key struct {
-	name  string // last part of the path
-	path  string // from the root, with dots; empty for the root
-	kind  kind
-	typ   reflect.Type
-	index []int  // of the field in the struct of the section above
-	keys  []*key // of a section, in the order of declaration
+	name   string // last part of the path
+	path   string // from the root, with dots; empty for the root
+	kind   kind
+	typ    reflect.Type
+	secret bool   // what it holds is not shown
+	index  []int  // of the field in the struct of the section above
+	keys   []*key // of a section, in the order of declaration
 }
 
 var (
@@ -76,7 +77,7 @@ func (k *key) addFields(t reflect.Type, index []int) {
 			panic(fmt.Sprintf("configs: %v.%s has no koanf tag", t, f.Name))
 		}
 		sub := &key{name: name, path: k.below(name), typ: f.Type, index: at}
-		sub.kind = kindOf(f.Type)
+		sub.kind, sub.secret = kindOf(f.Type), holdsSecret(f.Type)
 		if sub.kind == section {
 			if f.Type.Kind() == reflect.Pointer {
 				sub.typ = f.Type.Elem()
@@ -85,6 +86,14 @@ func (k *key) addFields(t reflect.Type, index []int) {
 		}
 		k.keys = append(k.keys, sub)
 	}
+}
+
+// holdsSecret tells whether a value of the type is a secret, or has some.
+func holdsSecret(t reflect.Type) bool {
+	if k := t.Kind(); k == reflect.Slice || k == reflect.Map {
+		t = t.Elem()
+	}
+	return t == reflect.TypeFor[Secret]()
 }
 
 func kindOf(t reflect.Type) kind {

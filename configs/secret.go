@@ -4,32 +4,21 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/gatebus/gatebus/internal/secret"
 )
 
 // Secret is a text that shows as a mask wherever it is formatted, logged or
-// marshalled. Convert it to a string to use it.
-type Secret string
+// marshalled. Convert it to a string to use it. A key of that type, or of a list
+// or map of it, is masked by [Config.Print].
+type Secret = secret.Text
 
-// MinSecret is the least length of a secret in bytes: 16 random bytes cannot be
-// guessed, and even 16 hexadecimal digits hold 64 bits.
+// MinSecret is the least length of the secret that all roles share, in bytes: 16
+// random bytes cannot be guessed, and even 16 hexadecimal digits hold 64 bits.
 const MinSecret = 16
 
-// mask stands for a secret that is set; its length tells nothing.
-const mask = "********"
-
-// String is the mask, or empty where no secret is set.
-func (s Secret) String() string {
-	if s == "" {
-		return ""
-	}
-	return mask
-}
-
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return fmt.Sprintf("%q", s.String()) }
-
-// MarshalText hides the secret from JSON and from log/slog.
-func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+// mask stands for a secret that is set.
+const mask = secret.Mask
 
 const (
 	// maxFile bounds a configuration file, maxSecretFile a secret's, in bytes:

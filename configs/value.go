@@ -36,11 +36,22 @@ func (k *key) parse(s string) (any, error) {
 	case duration:
 		return k.parseDuration(s)
 	case list:
-		return parseList(s)
+		v, err := parseList(s)
+		return v, k.discreet(err, "it has an empty element; write a,b,c")
 	case table:
-		return parseTable(s)
+		v, err := parseTable(s)
+		return v, k.discreet(err, "it is not a list of name=value, each name once; write a=b,c=d")
 	}
 	return nil, k.isSection()
+}
+
+// discreet is an error that quotes a value; of a secret one, what can be said of
+// it without.
+func (k *key) discreet(err error, without string) error {
+	if err != nil && k.secret {
+		return errors.New(without)
+	}
+	return err
 }
 
 func (k *key) parseWhole(s string) (any, error) {
