@@ -52,7 +52,7 @@ func (l *loader) readSecret() {
 func (l *loader) checkSecret(key string) {
 	switch s := l.config.Secret; {
 	case s == "":
-	case strings.Trim(string(s), "*") == "":
+	case s.IsMask():
 		l.bad(key, "%q is the mask of a printed configuration; put the secret itself in, or use secret_file", mask)
 	case len(s) < MinSecret:
 		l.bad(key, "a secret of less than %d bytes can be guessed; make one with: openssl rand -hex 32", MinSecret)
@@ -78,11 +78,11 @@ func (l *loader) check() {
 	l.checkLog()
 	l.checkRegister()
 	if c.Gateway != nil {
-		l.validate(RoleGateway, c.Gateway.Validate())
+		l.validate(string(RoleGateway), c.Gateway.Validate())
 	}
 	if c.Worker != nil {
-		l.validate(RoleWorker, c.Worker.Validate())
-		l.checkHandler()
+		l.validate(string(RoleWorker), c.Worker.Validate())
+		l.validate("worker.handler", c.Worker.Handler.Validate())
 	}
 	for _, s := range c.listeners() {
 		// What a role has refused is not refused twice.
@@ -103,16 +103,27 @@ func (l *loader) check() {
 	l.checkCollisions()
 }
 
-// validate adds what a role says about its own section.
-func (l *loader) validate(r Role, err error) {
+// validate adds what a part says about its own section.
+func (l *loader) validate(section string, err error) {
 	for _, err := range split(err) {
 		name, rest := keyed(err)
 		if name == "" {
-			l.bad(string(r), "%w", rest)
+			l.bad(section, "%w", rest)
 		} else {
-			l.bad(string(r)+"."+name, "%w", rest)
+			l.badPart(section+"."+name, "%w", rest)
 		}
 	}
+}
+
+// badPart is bad about a key, or about an element of a list, such as list[0]. Only
+// the file knows where each element stands.
+func (l *loader) badPart(path, format string, args ...any) {
+	list, _, isElement := strings.Cut(path, "[")
+	o := l.origin(list)
+	if isElement && o.Line > 0 {
+		o = l.origin(path)
+	}
+	l.problems.add(o, path, format, args...)
 }
 
 func (l *loader) checkLog() {
@@ -147,16 +158,6 @@ func (l *loader) checkRegister() {
 	}
 }
 
-func (l *loader) checkHandler() {
-	switch t := l.config.Worker.Handler.Type; t {
-	case HandlerEcho, HandlerChat:
-	case "webhook":
-		l.bad("worker.handler.type", "%q is not there yet; use echo or chat, or write a worker of your own", t)
-	default:
-		l.bad("worker.handler.type", "%s is not a built-in handler; write echo or chat", quote(t))
-	}
-}
-
 // checkRegisters checks the URLs and brings them into one form.
 func (l *loader) checkRegisters() {
 	c := l.config
@@ -173,14 +174,9 @@ func (l *loader) checkRegisters() {
 	}
 }
 
-// badElement is bad about an element of a list. Only the file knows where each
-// one stands.
+// badElement is bad about an element of a list.
 func (l *loader) badElement(key string, i int, format string, args ...any) {
-	o := l.origin(key)
-	if o.Line > 0 {
-		o = l.origin(element(key, i))
-	}
-	l.problems.add(o, element(key, i), format, args...)
+	l.badPart(element(key, i), format, args...)
 }
 
 // checkExposure refuses listeners that others can reach and that nothing

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatebus/gatebus/gateway"
 	"github.com/gatebus/gatebus/worker"
+	"github.com/gatebus/gatebus/worker/handlers"
 )
 
 // Config is the configuration of one host. The koanf tags are the keys of the
@@ -104,20 +105,8 @@ type Bus struct {
 // and Secret are those of the host: see [Config.WorkerConfig].
 type Worker struct {
 	worker.Config `koanf:",squash"`
-	Handler       Handler `koanf:"handler"`
+	Handler       handlers.Config `koanf:"handler"`
 }
-
-// Handler says which built-in handler a worker runs.
-type Handler struct {
-	// Type is HandlerEcho or HandlerChat.
-	Type string `koanf:"type"`
-}
-
-// The built-in handlers.
-const (
-	HandlerEcho = "echo"
-	HandlerChat = "chat"
-)
 
 // Default is the configuration of a host with these roles of which nothing is
 // set. What the roles do not know by themselves has its one default here.
@@ -147,7 +136,7 @@ func Default(roles ...Role) *Config {
 	if slices.Contains(roles, RoleWorker) {
 		c.Worker = &Worker{
 			Config:  worker.DefaultConfig(),
-			Handler: Handler{Type: HandlerEcho},
+			Handler: handlers.DefaultConfig(),
 		}
 		// Those of the host stand in Config.Registers, once.
 		c.Worker.Registers = nil

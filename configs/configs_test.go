@@ -303,6 +303,33 @@ func TestPrintSecret(t *testing.T) {
 	}
 }
 
+// Lists and maps of secrets are as secret as the one.
+func TestPrintSecrets(t *testing.T) {
+	const key = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
+	file := "worker: {handler: {type: webhook, url: http://h/, signing_keys: [" + key + ", " + key + "], headers: {authorization: Bearer hunter2}}}\n"
+	c := mustLoad(t, host(file))
+	if h := c.Worker.Handler; len(h.SigningKeys) != 2 || string(h.SigningKeys[1]) != key || string(h.Headers["authorization"]) != "Bearer hunter2" {
+		t.Fatalf("loaded %q, %q", h.SigningKeys, h.Headers)
+	}
+	text := printed(t, c)
+	if strings.Contains(text, key) || strings.Contains(text, "hunter2") ||
+		!strings.Contains(text, "signing_keys: ['********', '********']") || !strings.Contains(text, "authorization: '********'") {
+		t.Errorf("printed:\n%s", text)
+	}
+	if shown := fmt.Sprintf("%v %+v %#v", c.Worker, c.Worker, c.Worker); strings.Contains(shown, key) || strings.Contains(shown, "hunter2") {
+		t.Errorf("formatted: %s", shown)
+	}
+	_, err := Load(host(text))
+	if err == nil || strings.Count(err.Error(), "is the mask of a printed configuration") != 3 {
+		t.Errorf("loaded again: %v", err)
+	}
+	for _, set := range []string{"worker.handler.signing_keys=hunter2,,hunter2", "worker.handler.headers=hunter2", "worker.handler.headers=a=hunter2,a=hunter2"} {
+		if _, err := Load(Source{Set: []string{set}}); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", set, err)
+		}
+	}
+}
+
 func TestErrorType(t *testing.T) {
 	_, err := Load(host("gateway: {name: a.b, hold: 10}\n"))
 	e, ok := errors.AsType[*Error](err)

@@ -111,9 +111,23 @@ func TestErrors(t *testing.T) {
 			"host.yaml:1: register.name: bad name: it is empty",
 			`host.yaml:1: register.cluster.name: bad name "a/b": only A-Z a-z 0-9 _ and - are allowed`}},
 		{"handler", "worker: {handler: {type: php}}\n", []string{
-			`host.yaml:1: worker.handler.type: "php" is not a built-in handler; write echo or chat`}},
+			`host.yaml:1: worker.handler.type: "php" is not a built-in handler; write echo, chat or webhook`}},
 		{"webhook", "worker: {handler: {type: webhook}}\n", []string{
-			`host.yaml:1: worker.handler.type: "webhook" is not there yet; use echo or chat, or write a worker of your own`}},
+			"host.yaml: worker.handler.url: it is empty; write where events are posted, such as http://127.0.0.1:8000/gatebus"}},
+		{"webhook's keys", "worker:\n  handler:\n    type: webhook\n    url: http://u:hunter2@h/\n    timeout: 1ms\n    retries: -1\n    max_elapsed: 0s\n    max_response: 0\n" +
+			"    signing_keys:\n    - whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz\n    - hunter2\n    - '********'\n    headers:\n      Ce-Id: hunter2\n      a b: hunter2\n      x: '********'\n", []string{
+			"host.yaml:4: worker.handler.url: it has a user or password; remove them, and send them as headers: {authorization: Basic …}",
+			"host.yaml:5: worker.handler.timeout: 1ms is too short; from 100ms",
+			"host.yaml:6: worker.handler.retries: -1 is not from 0 to 1000",
+			"host.yaml:7: worker.handler.max_elapsed: 0s is too short; from 100ms",
+			"host.yaml:8: worker.handler.max_response: 0 is not from 1 to 67108864",
+			`host.yaml:11: worker.handler.signing_keys[1]: a key begins with whsec_; make one with: echo "whsec_$(openssl rand -base64 32)"`,
+			"host.yaml:12: worker.handler.signing_keys[2]: it is the mask of a printed configuration; put the key itself in",
+			"host.yaml:13: worker.handler.headers: Ce-Id is set by gatebus itself; remove it",
+			`host.yaml:13: worker.handler.headers: "a b" cannot be the name of a header`,
+			"host.yaml:13: worker.handler.headers: x is the mask of a printed configuration; put the value itself in"}},
+		{"no webhook", "worker: {handler: {url: 'http://h/?token=hunter2'}}\n", []string{
+			"host.yaml:1: worker.handler.url: it is for type: webhook, and the type is echo; set type: webhook, or remove the url"}},
 		{"log", "log: {level: loud, format: xml}\n", []string{
 			`host.yaml:1: log.level: "loud" is not a level; write debug, info, warn or error`,
 			`host.yaml:1: log.format: "xml" is not a format; write text or json`}},

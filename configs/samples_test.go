@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v3"
+
+	"github.com/gatebus/gatebus/worker/handlers"
 )
 
 func sample(t *testing.T, name string) *Config {
@@ -108,7 +110,7 @@ func TestReference(t *testing.T) {
 func TestDev(t *testing.T) {
 	c := mustLoad(t, Dev())
 	want := Default(AllRoles()...)
-	want.Worker.Handler.Type = HandlerChat
+	want.Worker.Handler.Type = handlers.TypeChat
 	want.file = c.file
 	if !reflect.DeepEqual(c, want) {
 		t.Errorf("dev.yaml differs from the defaults in %q", c.Diff(want))
@@ -134,7 +136,7 @@ func TestTodpole(t *testing.T) {
 		} else {
 			want.Worker = Default(RoleWorker).Worker
 			want.Worker.Name = fmt.Sprintf("w%d", i)
-			want.Worker.Handler.Type = HandlerChat
+			want.Worker.Handler.Type = handlers.TypeChat
 		}
 		c := sample(t, fmt.Sprintf("todpole/host%d.yaml", i))
 		want.file = c.file

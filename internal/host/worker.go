@@ -8,32 +8,45 @@ import (
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/worker"
 	"github.com/gatebus/gatebus/worker/handlers"
+	"github.com/gatebus/gatebus/worker/webhook"
 )
 
 // workerPart is a worker with a built-in handler.
-type workerPart struct{ worker *worker.Worker }
+type workerPart struct {
+	worker  *worker.Worker
+	handler worker.Handler
+}
 
 func (h *Host) newWorker(at *Addresses) (*workerPart, error) {
-	handler := map[string]worker.Handler{
-		configs.HandlerEcho: handlers.Echo,
-		configs.HandlerChat: handlers.Chat,
-	}[h.cfg.Worker.Handler.Type]
-	if handler == nil { // Load refuses what is not in this map
-		return nil, fmt.Errorf("worker.handler.type: %q is not built in", h.cfg.Worker.Handler.Type)
-	}
 	cfg := h.cfg.WorkerConfig()
 	cfg.Registers, cfg.Log = h.registers(at), h.log
+	handler, err := handlers.New(h.cfg.Worker.Handler, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("worker.handler: %w", err)
+	}
 	w, err := worker.New(cfg, handler)
 	if err != nil {
 		return nil, err
 	}
-	return &workerPart{w}, nil
+	return &workerPart{w, handler}, nil
 }
 
 func (w *workerPart) role() string                  { return string(configs.RoleWorker) }
 func (w *workerPart) release()                      {}
-func (w *workerPart) stats() any                    { return w.worker.Stats() }
 func (w *workerPart) run(ctx context.Context) error { return w.worker.Run(ctx) }
+
+// stats are those of the worker and, of a handler that has some, its own.
+func (w *workerPart) stats() any {
+	all := struct {
+		worker.Stats
+		Webhook *webhook.Stats `json:"webhook,omitempty"`
+	}{Stats: w.worker.Stats()}
+	if h, ok := w.handler.(interface{ Stats() webhook.Stats }); ok {
+		s := h.Stats()
+		all.Webhook = &s
+	}
+	return all
+}
 
 func (w *workerPart) ready() error {
 	switch {

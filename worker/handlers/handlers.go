@@ -1,6 +1,7 @@
 // Package handlers has the handlers that are built into gatebus: Echo, which
-// answers every frame with itself, and Chat, a room with names. They keep no
-// state in the worker, so any number of workers can serve the same clients.
+// answers every frame with itself, Chat, a room with names, and the one that asks
+// an HTTP server (package webhook). [New] makes the one that a [Config] names. They
+// keep no state in the worker, so any number of workers can serve the same clients.
 package handlers
 
 import (
