@@ -60,7 +60,8 @@ func TestRetry(t *testing.T) {
 		if s := f.h.Stats(); s.Requests != 9 || s.Retries != 8 || s.Failed != 0 {
 			t.Errorf("stats %+v", s)
 		}
-		if n := strings.Count(f.log.String(), "level=WARN"); n != 1 {
+		// One every ten seconds at most, which is about what all of it takes.
+		if n := strings.Count(f.log.String(), "level=WARN"); n < 1 || n > 2 {
 			t.Errorf("%d warnings:\n%s", n, f.log)
 		}
 	})
