@@ -17,7 +17,7 @@ test:
 race:
     go test -race -shuffle=on ./...
 
-# tests with real processes, the nats command and Node.js; says what is skipped
+# tests with real processes, the nats command, Node.js and PHP; says what is skipped
 e2e:
     go test -count=1 -v ./e2e ./examples
 

@@ -134,9 +134,14 @@ type client struct {
 // dial connects a client. The gateway lets it in when a worker is there.
 func dial(t *testing.T, gateway *testbed.Process) *client {
 	t.Helper()
+	return dialURL(t, "ws://"+addr(t, gateway, "clients"))
+}
+
+func dialURL(t *testing.T, url string) *client {
+	t.Helper()
 	ctx, cancel := testbed.Soon()
 	defer cancel()
-	conn, _, err := websocket.DefaultDialer.DialContext(ctx, "ws://"+addr(t, gateway, "clients"), nil)
+	conn, _, err := websocket.DefaultDialer.DialContext(ctx, url, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
