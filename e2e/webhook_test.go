@@ -144,6 +144,32 @@ func TestWebhookLosesAndRepeatsNothing(t *testing.T) {
 	}
 }
 
+// An application that keeps who is connected is told of a gateway that was killed.
+func TestWebhookHearsOfAGatewayDown(t *testing.T) {
+	t.Parallel()
+	cluster := testbed.NewCluster(t, 1)
+	app := newReceiver(t)
+	r, g, w := cluster.Register(0), cluster.Gateway("g1"), app.worker(cluster, "w1")
+	must(t, testbed.WaitReady(soon(t), r, g, w))
+	echoes(t, dial(t, ws(t, g)), "hello")
+	g.Kill()
+	must(t, testbed.Poll(soon(t), func() error {
+		app.mu.Lock()
+		defer app.mu.Unlock()
+		var client string
+		for id, what := range app.seen {
+			if what == "com.gatebus.client.text hello" {
+				client, _, _ = strings.Cut(id, ":")
+			}
+		}
+		life := client[:max(0, strings.LastIndexByte(client, '-'))]
+		if _, ok := app.seen[life+":down"]; !ok {
+			return fmt.Errorf("%w: nothing was said of %s", errNotYet, life)
+		}
+		return nil
+	}))
+}
+
 func TestWebhookConfig(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "worker.yaml")

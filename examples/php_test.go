@@ -3,8 +3,10 @@ package examples
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -22,10 +24,10 @@ func TestPHP(t *testing.T) {
 		missing(t, "needs PHP: apt-get install php-cli")
 	}
 	key := "whsec_" + base64.StdEncoding.EncodeToString([]byte("a key of 32 bytes for this test."))
-	at := testbed.MustFreeAddr(t, testbed.Host(1))
+	at, state := testbed.MustFreeAddr(t, testbed.Host(1)), t.TempDir()
 	receiver := testbed.Start(t, testbed.Spec{
 		Name: "examples/php-webhook", Path: php, Args: []string{"-S", at, "php-webhook/worker.php"},
-		Env: []string{"SIGNING_KEY=" + key, "STATE_DIR=" + t.TempDir()},
+		Env: []string{"SIGNING_KEY=" + key, "STATE_DIR=" + state},
 	})
 	ctx, cancel := testbed.Soon()
 	defer cancel()
@@ -113,6 +115,19 @@ func TestPHP(t *testing.T) {
 	ann.reads("bye, Ånn 🦄")
 	if _, _, err := ann.conn.ReadMessage(); !websocket.IsCloseError(err, 4100) || !strings.Contains(err.Error(), "as you say") {
 		t.Errorf("after /bye: %v", err)
+	}
+
+	// Of clients that are gone nothing is kept, also if their gateway was killed.
+	dialURL(t, url+"/?name=bob").answers(websocket.TextMessage, "hello", "bob: hello")
+	g.Kill()
+	if err := testbed.Poll(ctx, func() error {
+		files, err := os.ReadDir(state)
+		if err == nil && len(files) > 0 {
+			err = fmt.Errorf("%d files are left, such as %s", len(files), files[0].Name())
+		}
+		return err
+	}); err != nil {
+		t.Error(err)
 	}
 }
 

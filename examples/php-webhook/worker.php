@@ -10,6 +10,10 @@ $body = file_get_contents('php://input');
 if (!signed($body, getenv('SIGNING_KEY') ?: '')) {
     answer(401, 'the signature is not of SIGNING_KEY');
 }
+if (attribute('type') === 'com.gatebus.gateway.down') { // its clients have no close events
+    array_map(unlink(...), glob(state(strtok(attribute('id'), ':') . '-*')));
+    answer(204);
+}
 // ce-id is <client>:<number>; the events of one client come one after the other.
 if (!preg_match('/^([A-Za-z0-9_-]{1,100}):(\d{1,20})$/', attribute('id'), $id)) {
     answer(400, 'this is no event of gatebus');
@@ -18,9 +22,7 @@ if (!preg_match('/^([A-Za-z0-9_-]{1,100}):(\d{1,20})$/', attribute('id'), $id)) 
 
 // What is kept of a client: the number of its last event and how that was answered.
 // A real application has a database for that.
-$dir = getenv('STATE_DIR') ?: sys_get_temp_dir() . '/gatebus-php';
-is_dir($dir) || mkdir($dir, 0700, true);
-$file = fopen("$dir/$client.json", 'c+');
+$file = fopen(state($client), 'c+');
 flock($file, LOCK_EX); // until this script ends
 $state = json_decode(stream_get_contents($file) ?: 'null', true) ?? ['last' => 0, 'said' => 0];
 
@@ -37,7 +39,7 @@ $answer = match (attribute('type')) {
     default => [204],
 };
 if (attribute('type') === 'com.gatebus.client.close' || $answer[0] === 403) { // gone, or not let in
-    unlink("$dir/$client.json");
+    unlink(state($client));
 } else {
     rewind($file);
     ftruncate($file, 0);
@@ -45,6 +47,14 @@ if (attribute('type') === 'com.gatebus.client.close' || $answer[0] === 403) { //
     fflush($file);
 }
 answer(...$answer);
+
+// state is where the state of a client is.
+function state(string $client): string
+{
+    $dir = getenv('STATE_DIR') ?: sys_get_temp_dir() . '/gatebus-php';
+    is_dir($dir) || mkdir($dir, 0700, true);
+    return "$dir/" . basename($client) . '.json';
+}
 
 // open lets a client in that has a name, in ws://…/?name=ann.
 function open(array $info): array

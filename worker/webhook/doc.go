@@ -13,9 +13,11 @@
 // the gateway gives the event to another worker (ce-delivery 2, 3, …): a receiver
 // that remembers ids handles each event once.
 //
+// That a gateway is down is posted as well, since its clients have no close events.
+//
 // # What is answered
 //
-// 2xx handles the event: with a body that has a type, it answers with a frame;
+// 2xx handles an event: with a body that has a type, it answers with a frame;
 // with Gb- headers, it closes the client, or gives it a uid, groups or a session.
 // An open event is answered with 2xx for yes, with 4xx for no.
 //

@@ -33,7 +33,7 @@ func TestHTTPS(t *testing.T) {
 		}
 		defer h.Stop(t.Context())
 		h.transport.TLSClientConfig = &tls.Config{RootCAs: trusted}
-		return h.exchange(t.Context(), h.newRequest(event(worker.Text, "x"), time.Now()))
+		return h.exchange(t.Context(), h.newEventRequest(event(worker.Text, "x"), time.Now()))
 	}
 	if _, err := ask(nil); err == nil || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("with a certificate of nobody: %v", err)

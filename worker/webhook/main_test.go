@@ -114,7 +114,7 @@ func (f *fixture) requests() []got {
 
 // exchange posts a text event.
 func (f *fixture) exchange(data string) (*response, error) {
-	return f.h.exchange(f.t.Context(), f.h.newRequest(event(worker.Text, data), time.Now()))
+	return f.h.exchange(f.t.Context(), f.h.newEventRequest(event(worker.Text, data), time.Now()))
 }
 
 // pipes is a listener in memory.

@@ -1,17 +1,22 @@
 package webhook
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/worker"
 )
 
-// The types of events. "com.gatebus.client." and the event's kind.
-const typePrefix = "com.gatebus.client."
+// The types of events: of a client with its kind behind, of a gateway.
+const (
+	typePrefix = "com.gatebus.client."
+	typeDown   = "com.gatebus.gateway.down"
+)
 
 // The content types of what is sent.
 const (
@@ -23,54 +28,71 @@ const (
 // request is an event as it is sent, but for what differs from one try to the
 // next.
 type request struct {
-	id     string
-	client string
-	kind   worker.Kind
-	header http.Header
-	body   []byte
+	id      string
+	subject string // who it happened to
+	header  http.Header
+	body    []byte
 }
 
-// newRequest makes the request of an event that is handled from now on.
-func (h *Handler) newRequest(ev *worker.Event, now time.Time) *request {
-	client := string(ev.Client.ID())
-	r := &request{
-		// No full stop: it would blur what is signed.
-		id:     client + ":" + strconv.FormatUint(ev.Seq, 10),
-		client: client,
-		kind:   ev.Kind,
-		header: http.Header{},
-		body:   ev.Data,
+// downInfo is the body of the event about a gateway.
+type downInfo struct {
+	Gateway bus.GatewayID `json:"gateway"`
+	Epoch   bus.Epoch     `json:"epoch"`
+}
+
+// newDownRequest makes the request about a gateway that is down.
+func (h *Handler) newDownRequest(down worker.GatewayDown, now time.Time) (*request, error) {
+	body, err := json.Marshal(downInfo(down))
+	if err != nil {
+		return nil, err
 	}
+	// The clients that it had are named <gateway>-<epoch>-<number>.
+	life := string(down.Gateway) + "-" + down.Epoch.String()
+	return h.newRequest(life+":down", typeDown, life, down.Gateway, jsonType, body, now), nil
+}
+
+// newEventRequest makes the request of an event that is handled from now on.
+func (h *Handler) newEventRequest(ev *worker.Event, now time.Time) *request {
+	contentType := jsonType
+	switch ev.Kind {
+	case worker.Text:
+		contentType = textType
+	case worker.Binary:
+		contentType = binaryType
+	}
+	client := string(ev.Client.ID())
+	gateway, _, _, _ := ev.Client.ID().Parts() // of another make's id it is not known
+	id := client + ":" + strconv.FormatUint(ev.Seq, 10)
+	r := h.newRequest(id, typePrefix+ev.Kind.String(), client, gateway, contentType, ev.Data, now)
+	r.attribute("delivery", strconv.Itoa(ev.Delivery))
+	if ev.UID != "" {
+		r.attribute("uid", ev.UID)
+	}
+	if len(ev.Session) > 0 {
+		r.attribute("session", string(ev.Session))
+	}
+	return r
+}
+
+// newRequest makes what all requests have in common. The id has no full stop, which
+// would blur what is signed.
+func (h *Handler) newRequest(id, what, subject string, gateway bus.GatewayID, contentType string, body []byte, now time.Time) *request {
+	r := &request{id: id, subject: subject, header: http.Header{}, body: body}
 	for name, value := range h.cfg.Headers {
 		r.header.Set(name, string(value))
 	}
 	if r.header.Get("User-Agent") == "" {
 		r.header.Set("User-Agent", "gatebus/"+buildinfo.Version())
 	}
-	switch ev.Kind {
-	case worker.Text:
-		r.header.Set("Content-Type", textType)
-	case worker.Binary:
-		r.header.Set("Content-Type", binaryType)
-	default:
-		r.header.Set("Content-Type", jsonType)
-	}
-	gateway, _, _, _ := ev.Client.ID().Parts() // of another make's id it is not known
+	r.header.Set("Content-Type", contentType)
 	r.attribute("specversion", "1.0")
-	r.attribute("id", r.id)
+	r.attribute("id", id)
 	r.attribute("source", "/gatebus/"+string(gateway))
-	r.attribute("type", typePrefix+ev.Kind.String())
-	r.attribute("subject", client)
+	r.attribute("type", what)
+	r.attribute("subject", subject)
 	r.attribute("time", now.UTC().Format(time.RFC3339Nano))
-	r.attribute("delivery", strconv.Itoa(ev.Delivery))
 	if h.cfg.Group != "" {
 		r.attribute("workergroup", h.cfg.Group)
-	}
-	if ev.UID != "" {
-		r.attribute("uid", ev.UID)
-	}
-	if len(ev.Session) > 0 {
-		r.attribute("session", string(ev.Session))
 	}
 	return r
 }

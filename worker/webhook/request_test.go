@@ -132,6 +132,34 @@ func TestRequest(t *testing.T) {
 	})
 }
 
+func TestGatewayDown(t *testing.T) {
+	cfg := testConfig()
+	cfg.SigningKeys = []Secret{testKey}
+	inBubble(t, cfg, answers(503, 204, 400), func(t *testing.T, f *fixture) {
+		var _ worker.GatewayDownHandler = f.h
+		down := worker.GatewayDown{Gateway: "g1", Epoch: 1 << 40}
+		if err := f.h.GatewayDown(t.Context(), down); err != nil {
+			t.Fatal(err)
+		}
+		err := f.h.GatewayDown(t.Context(), down) // it is told again
+		if err == nil || err.Error() != `webhook: http://127.0.0.1/hook: it answers 400 Bad Request: "not now\n"` {
+			t.Error(err)
+		}
+		got := f.requests()
+		if len(got) != 3 {
+			t.Fatalf("%d requests", len(got))
+		}
+		for _, g := range got {
+			verify(t, g, testKey)
+			h := g.header
+			if h.Get("ce-type") != "com.gatebus.gateway.down" || h.Get("ce-id") != "g1-e13wu1og:down" || h.Get("ce-subject") != "g1-e13wu1og" ||
+				g.body != `{"gateway":"g1","epoch":"e13wu1og"}` || h.Get("content-type") != "application/json" {
+				t.Errorf("%q, %v", g.body, h)
+			}
+		}
+	})
+}
+
 // hostile are names that are carried faithfully or refused.
 var hostile = []string{
 	"0", "a b", " a ", "a,b", "a.b", "*", ">", "%", "%41", "100%", `"q"`, `\`, "a\nb", "a\r\nX: y", "\t", "\x00", "\x7f",

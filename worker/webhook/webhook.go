@@ -140,7 +140,7 @@ func (h *Handler) Handle(ctx context.Context, ev *worker.Event) error {
 }
 
 func (h *Handler) handle(ctx context.Context, ev *worker.Event) error {
-	resp, err := h.exchange(ctx, h.newRequest(ev, time.Now()))
+	resp, err := h.exchange(ctx, h.newEventRequest(ev, time.Now()))
 	if err != nil {
 		return err
 	}
@@ -161,6 +161,21 @@ func (h *Handler) handle(ctx context.Context, ev *worker.Event) error {
 		return fmt.Errorf("webhook: %s: %w", h.where, err)
 	}
 	return h.answer(ev, a)
+}
+
+// GatewayDown posts that a gateway is down, for a receiver that keeps who is
+// connected; any 2xx says that it knows. It makes the handler a
+// [worker.GatewayDownHandler].
+func (h *Handler) GatewayDown(ctx context.Context, down worker.GatewayDown) error {
+	r, err := h.newDownRequest(down, time.Now())
+	if err != nil {
+		return fmt.Errorf("webhook: %w", err)
+	}
+	resp, err := h.exchange(ctx, r)
+	if err == nil && !resp.success() {
+		err = fmt.Errorf("webhook: %s: %w", h.where, resp.unwanted())
+	}
+	return err
 }
 
 // change changes the client. All of it can be done a second time, when the event
@@ -237,8 +252,8 @@ func (h *Handler) answer(ev *worker.Event, a *answer) error {
 // retried counts and tells of a try that has failed for now.
 func (h *Handler) retried(r *request, try int, pause time.Duration, err error) {
 	h.count.retries.Add(1)
-	h.log.Debug("a try has failed", "client", r.client, "event", r.id, "try", try, "pause", pause, "err", err)
-	h.warn("requests fail and are tried again", "client", r.client, "event", r.id, "err", err)
+	h.log.Debug("a try has failed", "subject", r.subject, "event", r.id, "try", try, "pause", pause, "err", err)
+	h.warn("requests fail and are tried again", "subject", r.subject, "event", r.id, "err", err)
 }
 
 // warn warns, but not too often.
