@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func TestHTTPS(t *testing.T) {
 	receiver.StartTLS()
 	defer receiver.Close()
 	cfg := DefaultConfig()
-	cfg.URL, cfg.Retries = receiver.URL, 0
+	cfg.URL, cfg.Retries, cfg.Concurrency = receiver.URL, 0, 2
 	ask := func(trusted *x509.CertPool) (*response, error) {
 		h, err := New(cfg)
 		if err != nil {
@@ -44,6 +45,22 @@ func TestHTTPS(t *testing.T) {
 	if err != nil || string(resp.body) != "HTTP/2.0" {
 		t.Fatalf("%+v, %v", resp, err)
 	}
+	// Many requests at a time share the connections that there may be.
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Stop(t.Context())
+	h.transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() {
+			if _, err := h.exchange(t.Context(), h.newEventRequest(event(worker.Text, "x"), time.Now())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
 	if a, err := readAnswer(worker.Text, resp); err != nil || a.change.bind != "ann" {
 		t.Errorf("%+v, %v", a, err)
 	}

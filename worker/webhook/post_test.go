@@ -305,3 +305,21 @@ func wantError(t *testing.T, err error, unanswered bool, texts ...string) {
 		}
 	}
 }
+
+// What failed together does not come again together.
+func TestPausesDiffer(t *testing.T) {
+	for tries := 1; tries < 40; tries++ {
+		bound := min(minPause<<min(tries-1, 16), maxPause)
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			d := pauseAfter(tries)
+			if d < bound/2 || d > bound {
+				t.Errorf("pause %d is %v, want %v to %v", tries, d, bound/2, bound)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 10 {
+			t.Errorf("pause %d has only %d values in 20 tries", tries, len(seen))
+		}
+	}
+}
