@@ -110,20 +110,9 @@ func (l *loader) validate(section string, err error) {
 		if name == "" {
 			l.bad(section, "%w", rest)
 		} else {
-			l.badPart(section+"."+name, "%w", rest)
+			l.bad(section+"."+name, "%w", rest)
 		}
 	}
-}
-
-// badPart is bad about a key, or about an element of a list, such as list[0]. Only
-// the file knows where each element stands.
-func (l *loader) badPart(path, format string, args ...any) {
-	list, _, isElement := strings.Cut(path, "[")
-	o := l.origin(list)
-	if isElement && o.Line > 0 {
-		o = l.origin(path)
-	}
-	l.problems.add(o, path, format, args...)
 }
 
 func (l *loader) checkLog() {
@@ -176,7 +165,7 @@ func (l *loader) checkRegisters() {
 
 // badElement is bad about an element of a list.
 func (l *loader) badElement(key string, i int, format string, args ...any) {
-	l.badPart(element(key, i), format, args...)
+	l.bad(element(key, i), format, args...)
 }
 
 // checkExposure refuses listeners that others can reach and that nothing

@@ -91,6 +91,24 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
+func TestPaths(t *testing.T) {
+	file := host("gateway:\n  paths: {/a.b: x, /c: y}\n")
+	if got := mustLoad(t, file).Gateway.Paths; !reflect.DeepEqual(got, map[string]string{"/a.b": "x", "/c": "y"}) {
+		t.Errorf("of the file: %q", got)
+	}
+	if c := mustLoad(t, host(printed(t, mustLoad(t, file)))); c.Gateway.Paths["/a.b"] != "x" {
+		t.Errorf("printed and read again: %q", c.Gateway.Paths)
+	}
+	file.Environ = []string{"GATEBUS_GATEWAY__PATHS=/d=z"}
+	if got := mustLoad(t, file).Gateway.Paths; !reflect.DeepEqual(got, map[string]string{"/d": "z"}) {
+		t.Errorf("a variable replaces them: %q", got)
+	}
+	file.Environ = []string{"GATEBUS_GATEWAY__PATHS=/c/=z"}
+	if _, err := Load(file); err == nil || !strings.HasPrefix(err.Error(), "GATEBUS_GATEWAY__PATHS: gateway.paths./c/: ") {
+		t.Errorf("a bad one in a variable: %v", err)
+	}
+}
+
 // Every key can be set by variable and by flag, to what Print shows of it.
 func TestEveryKeyInEveryLayer(t *testing.T) {
 	want := Default(AllRoles()...)

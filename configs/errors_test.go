@@ -103,6 +103,10 @@ func TestErrors(t *testing.T) {
 			"host.yaml:4: gateway.listen: address 8282: missing port in address; write host:port, such as 127.0.0.1:8282",
 			"host.yaml:5: gateway.ack_wait: 1ms is too short; from 100ms",
 			"host.yaml:6: gateway.max_deliver: 0 is too small; from 1"}},
+		{"paths", "gateway:\n  paths:\n    /a.b: no group\n    /chat/: chat\n    game: game\n", []string{
+			`host.yaml:3: gateway.paths./a.b: the worker group: bad name "no group": only A-Z a-z 0-9 _ and - are allowed`,
+			"host.yaml:4: gateway.paths./chat/: write /chat: what is below it is meant too",
+			"host.yaml:5: gateway.paths.game: a path begins with /, such as /chat"}},
 		{"worker", "worker:\n  name: a.b\n  concurrency: -1\n  drain: 30ms\n", []string{
 			`host.yaml:2: worker.name: bad name "a.b": only A-Z a-z 0-9 _ and - are allowed`,
 			"host.yaml:3: worker.concurrency: -1 is negative; 0 means the default",

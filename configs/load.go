@@ -117,12 +117,30 @@ func (l *loader) merge(force []Role) error {
 // highest layer that says something about it. Without one it is the file, for
 // that is where it could be said.
 func (l *loader) origin(key string) Origin {
+	whole := wholeOf(key)
 	for _, layer := range slices.Backward(l.layers) {
 		if o, ok := layer.origins[key]; ok {
 			return o
 		}
+		if o, ok := layer.origins[whole]; ok && whole != "" { // it does not say where its elements stand
+			return o
+		}
 	}
 	return Origin{File: l.file}
+}
+
+// wholeOf is the key that holds an element, as a message names that; empty if the
+// key is not one of an element.
+func wholeOf(key string) string {
+	for i, c := range key {
+		if c != '.' && c != '[' {
+			continue
+		}
+		if k := byPath[key[:i]]; k != nil && k.kind != section {
+			return k.path
+		}
+	}
+	return ""
 }
 
 // isSet tells whether any layer says something about a key.

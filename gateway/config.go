@@ -28,8 +28,14 @@ type Config struct {
 	Name string `koanf:"name"`
 	// Listen is the host:port for WebSocket clients; port 0 takes a free one.
 	Listen string `koanf:"listen"`
-	// Group is the worker group that gets the events.
+	// Group is the worker group that gets the events of all clients that
+	// nothing else is said about.
 	Group string `koanf:"group"`
+	// Paths says which worker group gets the events of the WebSocket clients
+	// that ask for a path, or for one below it; the longest that matches
+	// counts. A path begins with /, does not end with it, and is compared byte
+	// by byte with the one in the request, percent-decoded.
+	Paths map[string]string `koanf:"paths"`
 	// Routing says which worker of the group gets an event: with queue any
 	// one, with sticky always the same for one client, for as long as it stays.
 	Routing Routing `koanf:"routing"`
@@ -91,6 +97,7 @@ func DefaultConfig() Config {
 		Name:    "g1",
 		Listen:  "127.0.0.1:8282",
 		Group:   "default",
+		Paths:   map[string]string{},
 		Routing: RouteQueue,
 
 		AckWait:    2 * time.Second,
@@ -129,6 +136,7 @@ func (c *Config) Validate() error {
 	if err := bus.CheckName(c.Group); err != nil {
 		bad("group", "%w", err)
 	}
+	c.checkPaths(bad)
 	if c.Routing != RouteQueue && c.Routing != RouteSticky {
 		bad("routing", "%q: it is %s or %s", string(c.Routing), RouteQueue, RouteSticky)
 	}

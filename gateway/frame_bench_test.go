@@ -68,7 +68,7 @@ func benchGateway(b *testing.B, clients int) (*Gateway, *benchConn, []*wsConn) {
 	})
 	var conns []*wsConn
 	for range clients {
-		c := gw.newClient()
+		c := gw.newClient(cfg.Group)
 		c.accepted, c.opened = true, nil
 		ws := &wsConn{client: c, conn: benchStream{}}
 		c.ws = ws

@@ -50,6 +50,7 @@ type Gateway struct {
 	// subjects of the events, by worker group and kind: few and literal,
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
+	routes   []route // which path leads to which group
 
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
@@ -84,6 +85,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		dispatch: newDispatcher(conn, cfg.AckWait),
 		upgrader: newUpgrader(),
 		subjects: map[string]map[bus.Kind]string{},
+		routes:   routesOf(cfg.Paths),
 		start:    time.Now(),
 	}
 	g.names = newNames(g)
@@ -95,7 +97,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		g.dispatch.census = newCensus(g, server)
 	}
 	g.outs = strings.TrimSuffix(bus.ReplySubjects(g.name), "*.*")
-	for _, group := range []string{cfg.Group} {
+	for _, group := range cfg.Groups() {
 		g.subjects[group] = map[bus.Kind]string{}
 		for _, k := range []bus.Kind{bus.Open, bus.Text, bus.Binary, bus.Close} {
 			g.subjects[group][k] = bus.EventSubject(g.name, group, k)
@@ -212,14 +214,15 @@ func (g *Gateway) subscribe(conn bus.Conn, subjects ...string) error {
 	return nil
 }
 
-// newClient makes a client with an id that was never used and never will be.
-func (g *Gateway) newClient() *client {
+// newClient makes a client of a worker group, with an id that was never used and
+// never will be.
+func (g *Gateway) newClient(group string) *client {
 	n := g.clients.Add(1)
 	c := &client{
 		gw:     g,
 		id:     bus.NewClientID(g.name, g.epoch, n),
 		number: n,
-		group:  g.cfg.Group,
+		group:  group,
 		log:    g.log,
 		opened: make(chan openResult, 1),
 	}

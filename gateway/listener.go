@@ -68,7 +68,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, openResult{status: http.StatusServiceUnavailable, reason: "the gateway is stopping"})
 		return
 	}
-	c := g.newClient()
+	c := g.newClient(g.groupFor(r.URL.Path))
 	info, err := json.Marshal(bus.OpenInfo{
 		Client: c.id, Remote: r.RemoteAddr, Host: r.Host,
 		Path: r.URL.Path, Query: r.URL.RawQuery, Headers: r.Header,

@@ -154,7 +154,7 @@ func TestControlFramesDoNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := gw.newClient()
+	c := gw.newClient("default")
 	ws := &wsConn{client: c, conn: benchStream{}}
 	c.ws = ws
 	big := frame{kind: bus.Binary, data: make([]byte, 40<<10)}

@@ -34,7 +34,7 @@ func ours(t *testing.T, in []byte, piece int) (got transcript) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := gw.newClient()
+	c := gw.newClient(cfg.Group)
 	ws := &wsConn{client: c, conn: benchStream{}}
 	c.ws, c.accepted = ws, true
 	for len(in) > 0 {

@@ -36,24 +36,29 @@ type testWorker struct {
 // sdk joins the default group, as a worker that takes no batches.
 func (f *fixture) sdk(instance string) *testWorker {
 	f.t.Helper()
-	return f.joinGroup(instance, bus.DirectSubjects("g1", instance), bus.AskSubject("g1"))
+	return f.joinGroup("default", instance, bus.DirectSubjects("g1", instance), bus.AskSubject("g1"))
 }
 
 // dense joins the default group, as a worker that takes batches, and is seen by
 // the gateway when it returns.
 func (f *fixture) dense(instance string) *testWorker {
 	f.t.Helper()
-	w := f.joinGroup(instance, bus.DirectSubjects("g1", instance), bus.BatchSubjects("g1", instance), bus.AskSubject("g1"))
+	return f.denseIn("default", instance)
+}
+
+func (f *fixture) denseIn(group, instance string) *testWorker {
+	f.t.Helper()
+	w := f.joinGroup(group, instance, bus.DirectSubjects("g1", instance), bus.BatchSubjects("g1", instance), bus.AskSubject("g1"))
 	w.publish(&bus.Msg{Subject: bus.CommandSubject("g1", bus.OpHello)})
 	synctest.Wait()
 	return w
 }
 
-func (f *fixture) joinGroup(instance string, subjects ...string) *testWorker {
+func (f *fixture) joinGroup(group, instance string, subjects ...string) *testWorker {
 	f.t.Helper()
 	w := &testWorker{f: f, instance: instance, conn: f.bus.Connect()}
 	var err error
-	w.sub, err = w.conn.QueueSubscribe(bus.EventSubjects("g1", "default"), "default", w.receive, subjects...)
+	w.sub, err = w.conn.QueueSubscribe(bus.EventSubjects("g1", group), group, w.receive, subjects...)
 	if err != nil {
 		f.t.Fatal(err)
 	}

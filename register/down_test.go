@@ -271,6 +271,21 @@ func TestGatewayDownOutlivesTheRegisters(t *testing.T) {
 	})
 }
 
+// All groups that a gateway serves are told, also those that had no worker yet.
+func TestGatewayDownToAllItServed(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		c.wholeRegister("r1", 1)
+		g := c.join(Member{Role: RoleGateway, Name: "g1", Epoch: 10, Group: "x", MoreGroups: "y,z,*"})
+		pass(3 * time.Second)
+		x, y, z := c.receiver("", "x"), c.receiver("", "y"), c.receiver("", "z") // plain: no members
+		g.conn.Close()
+		pass(downTime)
+		expect(t, "x", x.got(), "g1-a at g1:1")
+		expect(t, "y", y.got(), "g1-a at g1:1")
+		expect(t, "z", z.got(), "g1-a at g1:1")
+	})
+}
+
 // A register whose clock is behind leads as soon as it starts, and is told what
 // it does not know.
 func TestGatewayDownLeaderIsNew(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -144,13 +145,16 @@ func (n *notices) changed(now time.Time, c *Change) {
 }
 
 // raise makes the notices of the end of a gateway: one for each group that had
-// workers lately, and for the group that the gateway says it serves.
+// workers lately, and for those that the gateway says it serves.
 func (n *notices) raise(now time.Time, m *Member) {
 	groups := slices.Collect(maps.Keys(n.groups))
-	if bus.CheckName(m.Group) == nil && !slices.Contains(groups, m.Group) {
-		groups = append(groups, m.Group)
+	for group := range strings.SplitSeq(m.Group+","+m.MoreGroups, ",") {
+		if bus.CheckName(group) == nil {
+			groups = append(groups, group)
+		}
 	}
 	slices.Sort(groups)
+	groups = slices.Compact(groups)
 	for _, g := range groups {
 		n.add(now, &notice{key: noticeKey{lifeOf(m), g}, address: m.Address, since: now})
 	}

@@ -40,6 +40,9 @@ type Member struct {
 	Address string `json:"address"`
 	// Group is the worker group that a worker is of, or that a gateway serves.
 	Group string `json:"group,omitempty"`
+	// MoreGroups are the other worker groups that a gateway serves, separated
+	// by commas.
+	MoreGroups string `json:"more_groups,omitempty"`
 	// AckWait is how patient a gateway is with silent workers, in milliseconds.
 	AckWait int64 `json:"ack_wait_ms,omitempty"`
 	// Clients is the address that a gateway's clients connect to.

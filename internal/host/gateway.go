@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -71,7 +72,7 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	g.self = register.Member{
 		Role: register.RoleGateway, Name: c.Name, Epoch: epoch,
 		Address: h.cfg.AdvertiseAddr(server.Addr()), Clients: h.cfg.AdvertiseAddr(at.Clients),
-		Group: c.Group, AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
+		Group: c.Group, MoreGroups: strings.Join(c.Groups()[1:], ","), AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
 	}
 	registers := h.registers(at)
 	g.members, err = register.NewClient(register.ClientConfig{Self: g.self, Registers: registers, Log: log})
