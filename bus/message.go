@@ -222,16 +222,6 @@ func parseEventSubject(s string) (g GatewayID, group string, at WorkerAddress, k
 	return g, group, at, k, err
 }
 
-// OpenInfo is the payload of an open event: what the client asked for.
-type OpenInfo struct {
-	Client  ClientID            `json:"client"`
-	Remote  string              `json:"remote"` // address:port of the client
-	Host    string              `json:"host,omitempty"`
-	Path    string              `json:"path"`
-	Query   string              `json:"query,omitempty"` // raw, without the question mark
-	Headers map[string][]string `json:"headers,omitempty"`
-}
-
 // OpenReply is what the reply to an open event may say, as JSON. Fields that
 // it does not name are ignored, so that echoing the event accepts the client.
 type OpenReply struct {

@@ -3,7 +3,6 @@ package configs
 import (
 	"bytes"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/gatebus/gatebus/bus"
@@ -28,13 +27,8 @@ func (l *loader) readSecret() {
 		l.checkSecret("secret")
 		return
 	}
-	if l.dir != "" && l.origin("secret_file").Line > 0 && !filepath.IsAbs(c.SecretFile) {
-		path, err := filepath.Abs(filepath.Join(l.dir, c.SecretFile))
-		if err != nil {
-			l.bad("secret_file", "%w", err)
-			return
-		}
-		c.SecretFile = path
+	if !l.absolute("secret_file", &c.SecretFile) {
+		return
 	}
 	data, err := l.read(c.SecretFile, maxSecretFile)
 	if err != nil {
@@ -86,9 +80,13 @@ func (l *loader) check() {
 	}
 	for _, s := range c.listeners() {
 		// What a role has refused is not refused twice.
-		if !l.problems.has(s.key) {
+		if !l.problems.has(s.key) && !isSocket(s.addr) {
 			if _, _, err := hostPort(s.addr); err != nil {
-				l.bad(s.key, "%w; write host:port, such as %v", err, defaults[s.key])
+				example := defaults[s.key]
+				if example == nil {
+					example = "127.0.0.1:8283"
+				}
+				l.bad(s.key, "%w; write host:port, such as %v", err, example)
 			}
 		}
 	}
@@ -222,7 +220,13 @@ func (l *loader) checkCollisions() {
 	}
 }
 
+// isSocket tells whether a listen address is the path of a unix socket.
+func isSocket(addr string) bool { return strings.HasPrefix(addr, "unix:") }
+
 func collide(a, b string) bool {
+	if isSocket(a) || isSocket(b) {
+		return a == b
+	}
 	ah, ap, aerr := hostPort(a)
 	bh, bp, berr := hostPort(b)
 	if aerr != nil || berr != nil || ap != bp || ap == 0 {
@@ -260,6 +264,9 @@ func (c *Config) listeners() []listener {
 		all = append(all,
 			listener{"gateway.listen", c.Gateway.Listen, forClients},
 			listener{"gateway.bus.listen", c.Gateway.Bus.Listen, forMembers})
+		for i, s := range c.Gateway.Listeners {
+			all = append(all, listener{element("gateway.listeners", i) + ".listen", s.Listen, forClients})
+		}
 	}
 	return all
 }

@@ -51,7 +51,7 @@ func (p *Problem) Error() string {
 	if o := p.Origin.String(); o != "" {
 		parts = append(parts, o)
 	}
-	if p.Key != "" && p.Origin.Flag == "" {
+	if p.Key != "" && p.Key != p.Origin.Flag {
 		parts = append(parts, p.Key)
 	}
 	return strings.Join(append(parts, p.Err.Error()), ": ")

@@ -103,6 +103,45 @@ func TestErrors(t *testing.T) {
 			"host.yaml:4: gateway.listen: address 8282: missing port in address; write host:port, such as 127.0.0.1:8282",
 			"host.yaml:5: gateway.ack_wait: 1ms is too short; from 100ms",
 			"host.yaml:6: gateway.max_deliver: 0 is too small; from 1"}},
+		{"listeners", `gateway:
+  listen: 127.0.0.1:1
+  listeners:
+    - {protocol: tcp}
+    - listen: "9000"
+      name: a b
+    - listen: unix:rel
+      group: "*"
+      nme: x
+    - {listen: h:1, idle_timeout: 90s}
+    - {listen: h:2, protocol: raw, idle_timeout: 3}
+    - {listen: h:3, protocol: raw, idle_timeout: 3ms}
+    - {listen: h:4, protocol: text, ping_data: "a\nb"}
+    - {listen: h:5, name: default}
+    - {listen: h:6, name: x, protocol: text}
+    - {listen: h:7, name: x, protocol: text}
+    - listen: h:port
+`, []string{
+			`host.yaml:4: gateway.listeners[0].listen: it is missing; write host:port, or unix:/path`,
+			`host.yaml:4: gateway.listeners[0].protocol: "tcp": it is websocket, text, frame or raw`,
+			`host.yaml:5: gateway.listeners[1].listen: address 9000: missing port in address; write host:port, such as 127.0.0.1:8283, or unix:/path`,
+			`host.yaml:6: gateway.listeners[1].name: bad name "a b": only A-Z a-z 0-9 _ and - are allowed`,
+			`host.yaml:7: gateway.listeners[2].listen: unix:rel is not absolute; write unix:/path`,
+			`host.yaml:8: gateway.listeners[2].group: bad name "*": only A-Z a-z 0-9 _ and - are allowed`,
+			`host.yaml:9: gateway.listeners[2].nme: unknown key; did you mean name?`,
+			`host.yaml:10: gateway.listeners[3].idle_timeout: WebSocket clients are pinged; remove it, ping_interval and pong_timeout say when a silent one is closed`,
+			`host.yaml:11: gateway.listeners[4].idle_timeout: "3" has no unit; write 3s or 3ms`,
+			`host.yaml:12: gateway.listeners[5].idle_timeout: 3ms is too short; from 1s, or 0s for none`,
+			`host.yaml:13: gateway.listeners[6].ping_data: it has a line break in it, which would make two messages of it`,
+			`host.yaml:14: gateway.listeners[7].name: "default" is the name of listen; choose another`,
+			`host.yaml:16: gateway.listeners[9].name: "x" is the name of listeners[8]; choose another`,
+			`host.yaml:17: gateway.listeners[10].listen: "h:port": "port" is not a port from 0 to 65535; write host:port, such as 127.0.0.1:8283`}},
+		{"no listeners", "gateway:\n  listeners:\n    -\n    - x\n    - {nme: x}\n", []string{
+			"host.yaml:3: gateway.listeners[0]: it has no value; write its keys, or remove the line",
+			"host.yaml:4: gateway.listeners[1]: it is a section; set a key below it, such as gateway.listeners[1].name",
+			"host.yaml:5: gateway.listeners[2].nme: unknown key; did you mean name?"}},
+		{"listeners collide", "gateway:\n  listeners:\n    - listen: 127.0.0.1:8282\n    - listen: unix:/a\n    - listen: unix:/a\n      protocol: raw\n", []string{
+			"host.yaml:3: gateway.listeners[0].listen: 127.0.0.1:8282 is taken by gateway.listen, which listens on 127.0.0.1:8282; choose another port",
+			"host.yaml:5: gateway.listeners[2].listen: unix:/a is taken by gateway.listeners[1].listen, which listens on unix:/a; choose another port"}},
 		{"paths", "gateway:\n  paths:\n    /a.b: no group\n    /chat/: chat\n    game: game\n", []string{
 			`host.yaml:3: gateway.paths./a.b: the worker group: bad name "no group": only A-Z a-z 0-9 _ and - are allowed`,
 			"host.yaml:4: gateway.paths./chat/: write /chat: what is below it is meant too",
@@ -279,7 +318,7 @@ func TestErrorsOfLayers(t *testing.T) {
 			`host.yaml:2: log.level: "loud" is not a level; write debug, info, warn or error`,
 			"host.yaml:3: admin.lisen: unknown key; did you mean listen?",
 			`GATEBUS_ADVERTISE: advertise: "a:1" has a port; write the host alone, each listener adds its own port`,
-			`--set registers: "h" is not host:port; write nats://host:port, such as nats://127.0.0.1:4222`,
+			`--set registers: registers[0]: "h" is not host:port; write nats://host:port, such as nats://127.0.0.1:4222`,
 		}},
 		{"secrets of one layer", Source{Environ: []string{"GATEBUS_SECRET=" + goodSecret, "GATEBUS_SECRET_FILE=b"}}, []string{
 			"GATEBUS_SECRET_FILE: secret_file: secret is set as well; remove one of the two"}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"regexp"
 	"strconv"
 	"strings"
@@ -153,6 +154,8 @@ func (f *file) value(k *key, name, n *yaml.Node) {
 		v, ok = f.list(k, n)
 	case k.kind == table:
 		v, ok = f.table(k, n)
+	case k.kind == sections:
+		v, ok = f.sections(k, n)
 	default:
 		v, ok = f.scalar(k, k.path, n)
 	}
@@ -177,6 +180,43 @@ func (f *file) list(k *key, n *yaml.Node) (any, bool) {
 		}
 	}
 	return v, good
+}
+
+// sections reads a list of sections. The value has what is said about each, by name.
+func (f *file) sections(k *key, n *yaml.Node) (any, bool) {
+	if n.Kind != yaml.SequenceNode {
+		f.bad(n, k.path, "want a list of sections such as [{a: b}, {a: c}], not %s", describe(n))
+		return nil, false
+	}
+	v := make([]any, 0, len(n.Content))
+	good := true
+	for i, e := range n.Content {
+		good = good && e.Kind == yaml.MappingNode
+		sub := k.element(i)
+		one := file{name: f.name, layer: newLayer()}
+		one.layer.origins[sub.path] = f.at(e.Line)
+		if isNull(e) {
+			one.bad(e, sub.path, "it has no value; write its keys, or remove the line")
+		}
+		one.section(sub, e)
+		f.problems = append(f.problems, one.problems...)
+		maps.Copy(f.layer.origins, one.layer.origins)
+		v = append(v, sub.said(one.layer.values))
+	}
+	return v, good // what is wrong in one of them is among the problems
+}
+
+// said makes a tree of the values, by path, of a section's keys that are there.
+func (k *key) said(values map[string]any) map[string]any {
+	into := make(map[string]any)
+	for _, sub := range k.keys {
+		if sub.kind == section {
+			into[sub.name] = sub.said(values)
+		} else if v, ok := values[sub.path]; ok {
+			into[sub.name] = v
+		}
+	}
+	return into
 }
 
 func (f *file) table(k *key, n *yaml.Node) (any, bool) {
@@ -268,6 +308,6 @@ func describe(n *yaml.Node) string {
 func (k kind) String() string {
 	return [...]string{
 		section: "a section", text: "text", truth: "true or false", whole: "a whole number",
-		number: "a number", duration: "a duration", list: "a list", table: "a map",
+		number: "a number", duration: "a duration", list: "a list", table: "a map", sections: "a list of sections",
 	}[k]
 }

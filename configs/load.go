@@ -54,6 +54,7 @@ func load(src Source, read func(path string, limit int64) ([]byte, error)) (*Con
 		return nil, err
 	}
 	l.readSecret()
+	l.certificates()
 	l.deriveRegisters()
 	l.check()
 	if err := l.problems.err(); err != nil {
@@ -117,30 +118,37 @@ func (l *loader) merge(force []Role) error {
 // highest layer that says something about it. Without one it is the file, for
 // that is where it could be said.
 func (l *loader) origin(key string) Origin {
-	whole := wholeOf(key)
+	holders := holdersOf(key)
 	for _, layer := range slices.Backward(l.layers) {
 		if o, ok := layer.origins[key]; ok {
 			return o
 		}
-		if o, ok := layer.origins[whole]; ok && whole != "" { // it does not say where its elements stand
-			return o
+		for _, holder := range holders { // where its elements stand, only a file knows
+			if o, ok := layer.origins[holder]; ok {
+				return o
+			}
 		}
 	}
 	return Origin{File: l.file}
 }
 
-// wholeOf is the key that holds an element, as a message names that; empty if the
-// key is not one of an element.
-func wholeOf(key string) string {
-	for i, c := range key {
-		if c != '.' && c != '[' {
+// holdersOf are what an element stands in, as messages name them, the nearest
+// first, up to the key that holds them all; none if the key is not an element's.
+func holdersOf(key string) []string {
+	var holders []string
+	for i := len(key) - 1; i > 0; i-- {
+		if key[i] != '.' && key[i] != '[' {
 			continue
 		}
-		if k := byPath[key[:i]]; k != nil && k.kind != section {
-			return k.path
+		holders = append(holders, key[:i])
+		if k := byPath[key[:i]]; k != nil {
+			if k.kind == section {
+				return nil
+			}
+			return holders
 		}
 	}
-	return ""
+	return nil
 }
 
 // isSet tells whether any layer says something about a key.

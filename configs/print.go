@@ -37,9 +37,18 @@ func (k *key) node(s reflect.Value) *yaml.Node {
 			continue
 		}
 		var value *yaml.Node
-		if sub.kind == section {
+		switch sub.kind {
+		case section:
 			value = sub.node(v)
-		} else {
+		case sections:
+			value = &yaml.Node{Kind: yaml.SequenceNode}
+			if v.Len() == 0 {
+				value.Style = yaml.FlowStyle
+			}
+			for i := range v.Len() {
+				value.Content = append(value.Content, sub.element(i).node(v.Index(i)))
+			}
+		default:
 			plain := sub.plain(v)
 			if sub.secret {
 				plain = masked(plain)
@@ -91,6 +100,8 @@ func valueNode(v any) *yaml.Node {
 			n.Content = append(n.Content, textNode(name), textNode(v[name]))
 		}
 		return n
+	case []any: // sections: node does those that there are
+		return &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
 	case float64:
 		return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatFloat(v, 'g', -1, 64)}
 	}

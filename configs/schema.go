@@ -19,6 +19,7 @@ const (
 	duration             // a Go duration
 	list                 // texts
 	table                // texts by name
+	sections             // a list of sections, which are read and shown whole
 )
 
 // key is one key of the configuration as the Config type declares it, so that
@@ -30,7 +31,7 @@ type key struct {
 	typ    reflect.Type
 	secret bool   // what it holds is not shown
 	index  []int  // of the field in the struct of the section above
-	keys   []*key // of a section, in the order of declaration
+	keys   []*key // of a section, in the order of declaration; of sections, none
 }
 
 var (
@@ -117,8 +118,11 @@ func kindOf(t reflect.Type) kind {
 			return section
 		}
 	case reflect.Slice:
-		if t.Elem().Kind() == reflect.String {
+		switch t.Elem().Kind() {
+		case reflect.String:
 			return list
+		case reflect.Struct:
+			return sections
 		}
 	case reflect.Map:
 		if t.Key().Kind() == reflect.String && t.Elem().Kind() == reflect.String {
@@ -134,6 +138,13 @@ func (k *key) below(name string) string {
 		return name
 	}
 	return k.path + "." + name
+}
+
+// element is the i-th of the sections that the key lists.
+func (k *key) element(i int) *key {
+	e := &key{path: element(k.path, i), kind: section, typ: k.typ.Elem()}
+	e.addFields(e.typ, nil)
+	return e
 }
 
 // find is the key of this section with that name, or nil.
@@ -176,6 +187,19 @@ func (k *key) collect(s reflect.Value, into map[string]any) {
 	}
 }
 
+// tree gives the value of every key of a section, by name.
+func (k *key) tree(s reflect.Value) map[string]any {
+	into := make(map[string]any, len(k.keys))
+	for _, sub := range k.keys {
+		if v := sub.field(s); sub.kind == section {
+			into[sub.name] = sub.tree(v)
+		} else {
+			into[sub.name] = sub.plain(v)
+		}
+	}
+	return into
+}
+
 // plain is a value without the named type it may have in its struct.
 func (k *key) plain(v reflect.Value) any {
 	switch k.kind {
@@ -204,6 +228,12 @@ func (k *key) plain(v reflect.Value) any {
 			m[it.Key().String()] = it.Value().String()
 		}
 		return m
+	case sections:
+		s := make([]any, v.Len())
+		for i := range s {
+			s[i] = k.element(i).tree(v.Index(i))
+		}
+		return s
 	}
 	panic("configs: a section has no value of its own")
 }

@@ -41,6 +41,8 @@ func (k *key) parse(s string) (any, error) {
 	case table:
 		v, err := parseTable(s)
 		return v, k.discreet(err, "it is not a list of name=value, each name once; write a=b,c=d")
+	case sections:
+		return k.parseSections(s)
 	}
 	return nil, k.isSection()
 }
@@ -115,6 +117,30 @@ func parseTable(s string) (map[string]string, error) {
 		m[name] = v
 	}
 	return m, nil
+}
+
+// parseSections reads YAML as it stands in a file, best on one line: [{a: b}, {a: c}].
+// Nothing is the empty list.
+func (k *key) parseSections(s string) (any, error) {
+	if strings.TrimSpace(s) == "" {
+		return []any{}, nil
+	}
+	f := file{layer: newLayer()}
+	var v any
+	if root := f.parse([]byte(s)); root != nil {
+		v, _ = f.sections(k, root)
+	}
+	if len(f.problems) > 0 {
+		p := f.problems[0] // in which line of the text does not help
+		if at := strings.TrimPrefix(p.Key, k.path); at != "" {
+			return nil, fmt.Errorf("%s: %w", at, p.Err)
+		}
+		return nil, p.Err
+	}
+	if v == nil {
+		return nil, fmt.Errorf("%s is not a list of sections; write [{a: b}, {a: c}]", quote(s))
+	}
+	return v, nil
 }
 
 // isSection is the error about a value where keys are wanted.

@@ -3,7 +3,6 @@ package gateway
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -17,11 +16,11 @@ import (
 // and ends when its last event is answered or given up.
 type client struct {
 	// set at construction
-	gw     *Gateway
-	id     bus.ClientID
-	number uint64 // in the id
-	group  string // worker group
-	log    *slog.Logger
+	gw       *Gateway
+	id       bus.ClientID
+	number   uint64 // in the id
+	listener *listener
+	group    string // worker group
 
 	// opened gets how the open event ended, once.
 	opened chan openResult
@@ -48,9 +47,9 @@ type client struct {
 	// before was there, since the last one that could have gone to any.
 	followed int
 	out      outbox
-	given    *given  // nil as long as it never had a uid or session; not to be changed
-	stalled  bool    // the peer is not read: the lane is full
-	ws       *wsConn // nil until the handshake is done
+	given    *given    // nil as long as it never had a uid or session; not to be changed
+	stalled  bool      // the peer is not read: the lane is full
+	conn     transport // nil until it is let in
 	// accepted is set when a worker has accepted the open event: a close event
 	// is owed.
 	accepted bool
@@ -108,7 +107,7 @@ func (c *client) resumeLocked() {
 	if c.stalled && (c.ending || !c.laneOrOutboxFullLocked()) {
 		c.stalled = false
 		c.alive() // the silence while nothing was read was ours, not the peer's
-		c.ws.conn.Resume()
+		c.conn.resumeLocked()
 	}
 }
 
@@ -220,8 +219,8 @@ func (c *client) closeNowLocked(end closing) {
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear(false)))
 	c.endLocked(end)
 	c.out.last = &end
-	if c.ws != nil {
-		c.ws.closeLocked()
+	if c.conn != nil {
+		c.conn.closeLocked()
 	}
 }
 
@@ -249,7 +248,7 @@ func (c *client) endLocked(end closing) {
 		panic(err)
 	}
 	c.addLocked(bus.Close, data)
-	c.log.Debug("client ends", "client", c.id, "code", int(end.code), "reason", end.reason)
+	c.gw.log.Debug("client ends", "client", c.id, "code", int(end.code), "reason", end.reason)
 }
 
 // closeAnswered closes the client once what it has sent so far is answered.

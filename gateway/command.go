@@ -158,14 +158,14 @@ func (c *client) closeBy(end closing, abort bool) bool {
 	if c.ending {
 		return false
 	}
-	if !abort || c.ws == nil { // without a connection there is nothing to be cut
+	if !abort || c.conn == nil { // without a connection there is nothing to be cut
 		c.closeNowLocked(end)
 		return true
 	}
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear(false)))
 	c.out.drop()
 	c.endLocked(end)
-	c.ws.conn.Abort()
+	c.conn.abortLocked()
 	return true
 }
 

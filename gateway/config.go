@@ -28,6 +28,10 @@ type Config struct {
 	Name string `koanf:"name"`
 	// Listen is the host:port for WebSocket clients; port 0 takes a free one.
 	Listen string `koanf:"listen"`
+	// TLS, if it names files, encrypts the connections there.
+	TLS TLS `koanf:"tls"`
+	// Listeners are where else clients connect, and what they speak there.
+	Listeners []Listener `koanf:"listeners"`
 	// Group is the worker group that gets the events of all clients that
 	// nothing else is said about.
 	Group string `koanf:"group"`
@@ -94,11 +98,12 @@ const maxFrameLimit = 4 << 20
 // DefaultConfig is the one place where the defaults stand.
 func DefaultConfig() Config {
 	return Config{
-		Name:    "g1",
-		Listen:  "127.0.0.1:8282",
-		Group:   "default",
-		Paths:   map[string]string{},
-		Routing: RouteQueue,
+		Name:      "g1",
+		Listen:    "127.0.0.1:8282",
+		Listeners: []Listener{},
+		Group:     "default",
+		Paths:     map[string]string{},
+		Routing:   RouteQueue,
 
 		AckWait:    2 * time.Second,
 		MaxDeliver: 5,
@@ -133,6 +138,8 @@ func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen", "%w; write host:port, such as 127.0.0.1:8282", err)
 	}
+	c.TLS.check(func(key, format string, args ...any) { bad("tls."+key, format, args...) })
+	c.checkListeners(bad)
 	if err := bus.CheckName(c.Group); err != nil {
 		bad("group", "%w", err)
 	}

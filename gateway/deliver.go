@@ -104,7 +104,12 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	f := frame{kind: p.Kind, data: p.Data}
+	var f struct { // together, as what escapes
+		frame
+		wire  wire          // that it is prepared for
+		forms [wires][]byte // prepared, for those that were needed
+	}
+	f.frame, f.wire = frame{kind: p.Kind, data: p.Data}, wires
 	except := make(map[bus.ClientID]struct{}, len(p.Except))
 	for _, id := range p.Except {
 		except[id] = struct{}{}
@@ -114,12 +119,15 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 		if _, ok := except[c.id]; ok {
 			return
 		}
-		if f.prepared == nil && p.Target.Scope != bus.ToClient {
-			f.prepare() // for the first client; there may be none
+		if w := c.listener.wire; w != f.wire && p.Target.Scope != bus.ToClient {
+			if f.forms[w] == nil { // this is the first client that needs it
+				f.forms[w] = w.prepare(f.kind, f.data)
+			}
+			f.wire, f.prepared = w, f.forms[w]
 		}
 		c.mu.Lock()
 		// A client that no worker has accepted yet is reached only by its id.
-		if (c.accepted || p.Target.Scope == bus.ToClient) && c.pushLocked(f) {
+		if (c.accepted || p.Target.Scope == bus.ToClient) && c.pushLocked(f.frame) {
 			clients++
 		}
 		if c.goneLocked() {

@@ -68,10 +68,10 @@ func benchGateway(b *testing.B, clients int) (*Gateway, *benchConn, []*wsConn) {
 	})
 	var conns []*wsConn
 	for range clients {
-		c := gw.newClient(cfg.Group)
+		c := gw.newClient(gw.listeners[0], cfg.Group)
 		c.accepted, c.opened = true, nil
 		ws := &wsConn{client: c, conn: benchStream{}}
-		c.ws = ws
+		c.conn = ws
 		gw.index.add(c)
 		conns = append(conns, ws)
 	}

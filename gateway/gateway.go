@@ -6,7 +6,6 @@ import (
 	"log"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -51,6 +50,8 @@ type Gateway struct {
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
 	routes   []route // which path leads to which group
+	// listeners are where clients connect, the one at Listen first.
+	listeners []*listener
 
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
@@ -62,8 +63,7 @@ type Gateway struct {
 	senders running.Group // of batches
 	cork    batch.Cork    // in while many clients' frames are taken
 
-	listenMu sync.Mutex
-	listener net.Listener
+	listenMu sync.Mutex // guards the sockets of the listeners
 
 	subsMu sync.Mutex
 	subs   []bus.Subscription
@@ -79,14 +79,15 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 	}
 	g := &Gateway{
 		cfg: cfg, name: bus.GatewayID(cfg.Name), epoch: epoch,
-		log:      logger.With("gateway", cfg.Name),
-		warn:     &rate.Sometimes{First: 1, Interval: warnInterval},
-		conn:     conn,
-		dispatch: newDispatcher(conn, cfg.AckWait),
-		upgrader: newUpgrader(),
-		subjects: map[string]map[bus.Kind]string{},
-		routes:   routesOf(cfg.Paths),
-		start:    time.Now(),
+		log:       logger.With("gateway", cfg.Name),
+		warn:      &rate.Sometimes{First: 1, Interval: warnInterval},
+		conn:      conn,
+		dispatch:  newDispatcher(conn, cfg.AckWait),
+		upgrader:  newUpgrader(),
+		subjects:  map[string]map[bus.Kind]string{},
+		routes:    routesOf(cfg.Paths),
+		listeners: newListeners(&cfg),
+		start:     time.Now(),
 	}
 	g.names = newNames(g)
 	g.tap = newTap(g, cfg.Tap)
@@ -104,38 +105,6 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		}
 	}
 	return g, nil
-}
-
-// Listen takes the clients' port. Serving begins with Run.
-func (g *Gateway) Listen(ctx context.Context) error {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", g.cfg.Listen)
-	if err != nil {
-		return fmt.Errorf("gateway: listen for clients on %s: %w", g.cfg.Listen, err)
-	}
-	g.listenMu.Lock()
-	g.listener = l
-	g.listenMu.Unlock()
-	return nil
-}
-
-// Close gives the clients' port back, of a gateway that does not run.
-func (g *Gateway) Close() {
-	g.listenMu.Lock()
-	defer g.listenMu.Unlock()
-	if g.listener != nil {
-		_ = g.listener.Close() // a second time does no harm
-	}
-}
-
-// Addr is where clients connect, once Listen has returned; nil before.
-func (g *Gateway) Addr() net.Addr {
-	g.listenMu.Lock()
-	defer g.listenMu.Unlock()
-	if g.listener == nil {
-		return nil
-	}
-	return g.listener.Addr()
 }
 
 // Run serves clients until ctx ends, then closes them orderly: spread over
@@ -159,8 +128,14 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	var tasks sync.WaitGroup
 	server := g.newServer(serve)
-	served := make(chan error, 2)
-	tasks.Go(func() { served <- server.Serve(g.listener) })
+	served := make(chan error, len(g.listeners)+1)
+	for _, l := range g.listeners {
+		if l.isPlain() {
+			tasks.Go(func() { served <- g.accept(serve, l, &tasks) })
+		} else {
+			tasks.Go(func() { served <- server.Serve(l.forHTTP()) })
+		}
+	}
 	if n := g.dispatch.census; n != nil {
 		tasks.Go(func() {
 			if err := n.run(serve); err != nil {
@@ -214,17 +189,17 @@ func (g *Gateway) subscribe(conn bus.Conn, subjects ...string) error {
 	return nil
 }
 
-// newClient makes a client of a worker group, with an id that was never used and
-// never will be.
-func (g *Gateway) newClient(group string) *client {
+// newClient makes a client of a listener and a worker group, with an id that was
+// never used and never will be.
+func (g *Gateway) newClient(l *listener, group string) *client {
 	n := g.clients.Add(1)
 	c := &client{
-		gw:     g,
-		id:     bus.NewClientID(g.name, g.epoch, n),
-		number: n,
-		group:  group,
-		log:    g.log,
-		opened: make(chan openResult, 1),
+		gw:       g,
+		id:       bus.NewClientID(g.name, g.epoch, n),
+		number:   n,
+		listener: l,
+		group:    group,
+		opened:   make(chan openResult, 1),
 	}
 	return c
 }
@@ -232,7 +207,13 @@ func (g *Gateway) newClient(group string) *client {
 // keepAlive pings clients that are silent and closes those that stay silent.
 // One goroutine looks after all of them.
 func (g *Gateway) keepAlive(ctx context.Context) {
-	tick := time.NewTicker(min(g.cfg.PingInterval, g.cfg.PongTimeout) / 4)
+	every := min(g.cfg.PingInterval, g.cfg.PongTimeout)
+	for _, l := range g.listeners {
+		if d := l.cfg.IdleTimeout; d > 0 {
+			every = min(every, d)
+		}
+	}
+	tick := time.NewTicker(every / 4)
 	defer tick.Stop()
 	for {
 		select {
@@ -251,7 +232,9 @@ func (g *Gateway) keepAlive(ctx context.Context) {
 func (g *Gateway) checkAlive(c *client, now time.Duration) {
 	heard, pinged := time.Duration(c.heard.Load()), time.Duration(c.pinged.Load())
 	switch {
-	case heard == 0: // still in its handshake
+	case heard == 0: // still in its handshake, or at its end
+	case c.listener.isPlain():
+		g.checkIdle(c, now, heard, pinged)
 	case pinged <= heard:
 		if now-heard >= g.cfg.PingInterval {
 			c.pinged.Store(int64(now))
@@ -261,13 +244,28 @@ func (g *Gateway) checkAlive(c *client, now time.Duration) {
 	case c.blocked(): // its pong may wait behind frames that are not read
 		c.alive()
 	default:
-		c.silent()
+		c.silent(g.cfg.PingInterval + g.cfg.PongTimeout)
+	}
+}
+
+// checkIdle is checkAlive for a client of a protocol without pings.
+func (g *Gateway) checkIdle(c *client, now, heard, pinged time.Duration) {
+	l := c.listener
+	switch idle := l.cfg.IdleTimeout; {
+	case idle > 0 && now-heard >= idle && c.blocked(): // what it sends is not read
+		c.alive()
+	case idle > 0 && now-heard >= idle:
+		c.silent(idle)
+	case l.ping != nil && now-max(heard, pinged) >= g.cfg.PingInterval:
+		c.pinged.Store(int64(now))
+		c.ping()
 	}
 }
 
 // drain stops accepting and closes the clients.
 func (g *Gateway) drain(server *http.Server) {
 	g.stopping.Store(true)
+	g.closePlain()
 	// What Drain does not achieve, the end of these bounds does.
 	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Drain+g.cfg.CloseTimeout+g.cfg.AckWait)
 	defer cancel()

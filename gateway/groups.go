@@ -18,6 +18,11 @@ func (c *Config) Groups() []string {
 	for _, g := range c.Paths {
 		others[g] = struct{}{}
 	}
+	for _, l := range c.Listeners {
+		if l.Group != "" {
+			others[l.Group] = struct{}{}
+		}
+	}
 	delete(others, c.Group)
 	return append([]string{c.Group}, slices.Sorted(maps.Keys(others))...)
 }
@@ -66,8 +71,11 @@ func (r route) matches(path string) bool {
 	return ok && (rest == "" || rest[0] == '/' || r.path == "/")
 }
 
-// groupFor is the worker group of the clients that ask for a path.
-func (g *Gateway) groupFor(path string) string {
+// groupFor is the worker group of the clients of a listener that ask for a path.
+func (g *Gateway) groupFor(l *listener, path string) string {
+	if l.cfg.Group != "" {
+		return l.cfg.Group
+	}
 	for _, r := range g.routes {
 		if r.matches(path) {
 			return r.group

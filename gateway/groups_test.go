@@ -15,16 +15,19 @@ func TestGroupFor(t *testing.T) {
 	g := &Gateway{cfg: Config{Group: "rest"}, routes: routesOf(map[string]string{
 		"/chat": "chat", "/chat/vip": "vip", "/a b": "spaced", "/x/y": "deep",
 	})}
+	l := &listener{}
 	for path, want := range map[string]string{
 		"/chat": "chat", "/chat/": "chat", "/chat/room": "chat", "/chat/vip": "vip", "/chat/vip/1": "vip",
 		"/chat/vip1": "chat", "/chatter": "rest", "/cha": "rest", "/": "rest", "": "rest", "/Chat": "rest",
 		"//chat": "rest", "/../chat": "rest", "/a b/c": "spaced", "/x": "rest", "/x/y/z": "deep",
 	} {
-		equal(t, path, g.groupFor(path), want)
+		equal(t, path, g.groupFor(l, path), want)
 	}
 	all := &Gateway{cfg: Config{Group: "rest"}, routes: routesOf(map[string]string{"/": "all", "/chat": "chat"})}
-	equal(t, "everything else", all.groupFor("/x"), "all")
-	equal(t, "longer", all.groupFor("/chat/x"), "chat")
+	equal(t, "everything else", all.groupFor(l, "/x"), "all")
+	own := &listener{cfg: Listener{Group: "own"}}
+	equal(t, "of a listener with a group", all.groupFor(own, "/chat"), "own")
+	equal(t, "longer", all.groupFor(l, "/chat/x"), "chat")
 }
 
 func TestGroups(t *testing.T) {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -27,7 +28,7 @@ const (
 )
 
 const hint = `This is a gatebus gateway: it speaks WebSocket on any path.
-Try:  npx wscat -c ws://%s/
+Try:  npx wscat -c %s://%s/
 `
 
 func checkAnyOrigin(*http.Request) bool { return true }
@@ -40,8 +41,55 @@ func (g *Gateway) newServer(ctx context.Context) *http.Server {
 		IdleTimeout:       g.cfg.HandshakeTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quietLog(g.log),
-		BaseContext:       func(net.Listener) context.Context { return ctx },
+		BaseContext: func(l net.Listener) context.Context {
+			return context.WithValue(ctx, listenerKey{}, l.(httpListener).of)
+		},
 	}
+}
+
+// listenerKey is the key of the listener in the context of a request.
+type listenerKey struct{}
+
+// httpListener is a listener as the HTTP server sees it.
+type httpListener struct {
+	net.Listener
+	of *listener
+}
+
+// forHTTP is the listener's socket, and TLS, for the HTTP server.
+func (l *listener) forHTTP() net.Listener {
+	if l.certificate != nil {
+		// A WebSocket handshake is HTTP/1.1.
+		return httpListener{tls.NewListener(l.socket, l.tlsConfig("http/1.1")), l}
+	}
+	return httpListener{l.socket, l}
+}
+
+func scheme(r *http.Request) string {
+	if r.TLS != nil {
+		return "wss"
+	}
+	return "ws"
+}
+
+// open makes a client and asks a worker about it. How that ends is told to its
+// opened.
+func (g *Gateway) open(l *listener, group string, info bus.OpenInfo) *client {
+	c := g.newClient(l, group)
+	info.Client, info.Listener, info.Protocol = c.id, l.cfg.Name, string(l.cfg.Protocol)
+	data, err := json.Marshal(info)
+	if err != nil { // cannot be: strings
+		panic(err)
+	}
+	// The open event stands before anybody can find the client and end it.
+	c.open, c.connected = data, time.Now()
+	c.lane.add(newEvent(c, bus.Open, data))
+	g.index.add(c)
+	c.start()
+	if g.stopping.Load() { // drain may have looked before it was on the index
+		c.closeAnswered(restarts)
+	}
+	return c
 }
 
 // serveHTTP asks a worker about the client (its open event) and upgrades the
@@ -53,7 +101,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Upgrade", "websocket")
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(http.StatusUpgradeRequired)
-		_, _ = fmt.Fprintf(w, hint, r.Host)
+		_, _ = fmt.Fprintf(w, hint, scheme(r), r.Host)
 		return
 	}
 	if status, err := checkHandshake(r); err != nil {
@@ -68,22 +116,11 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, openResult{status: http.StatusServiceUnavailable, reason: "the gateway is stopping"})
 		return
 	}
-	c := g.newClient(g.groupFor(r.URL.Path))
-	info, err := json.Marshal(bus.OpenInfo{
-		Client: c.id, Remote: r.RemoteAddr, Host: r.Host,
+	l := r.Context().Value(listenerKey{}).(*listener)
+	c := g.open(l, g.groupFor(l, r.URL.Path), bus.OpenInfo{
+		Remote: l.remote(r.RemoteAddr), Host: r.Host,
 		Path: r.URL.Path, Query: r.URL.RawQuery, Headers: r.Header,
 	})
-	if err != nil { // cannot be: strings
-		panic(err)
-	}
-	// The open event stands before anybody can find the client and end it.
-	c.open, c.connected = info, time.Now()
-	c.lane.add(newEvent(c, bus.Open, info))
-	g.index.add(c)
-	c.start()
-	if g.stopping.Load() { // drain may have looked before it was on the index
-		c.closeAnswered(restarts)
-	}
 
 	var res openResult
 	select {
@@ -107,7 +144,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	g.count.accepted.Add(1)
-	c.connect(conn.NetConn())
+	c.connect(conn.NetConn(), nil)
 }
 
 // checkHandshake finds what gorilla would refuse, and what has a body to send
@@ -159,25 +196,3 @@ func refuse(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 
 // alive notes that the peer has sent something.
 func (c *client) alive() { c.heard.Store(int64(time.Since(c.gw.start)) + 1) } // not 0: never
-
-// connect gives the client its connection; frames that wait are written.
-func (c *client) connect(nc net.Conn) {
-	c.alive()
-	ws := &wsConn{client: c}
-	conn, err := c.gw.streams.Take(nc, ws)
-	if err != nil { // the gateway has not waited for this handshake any longer
-		c.peerLeft(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
-		return
-	}
-	ws.conn = conn
-	c.mu.Lock()
-	c.ws = ws
-	switch {
-	case c.out.last != nil:
-		ws.closeLocked()
-	case c.out.len() > 0:
-		conn.Flush()
-	}
-	c.mu.Unlock()
-	conn.Start()
-}

@@ -28,8 +28,9 @@ type fixture struct {
 	bus      membus.Bus
 	gw       *Gateway
 	log      *strings.Builder
-	listener *pipeListener
-	stop     func() // drains the gateway; returns how long that took
+	listener *pipeListener   // of the first
+	others   []*pipeListener // of Config.Listeners
+	stop     func()          // drains the gateway; returns how long that took
 	took     time.Duration
 }
 
@@ -48,7 +49,19 @@ func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fi
 			t.Fatal(err)
 		}
 		f.gw = gw
-		gw.listener = f.listener
+		for i, l := range gw.listeners {
+			p := f.listener
+			if i > 0 {
+				p = newPipeListener()
+				f.others = append(f.others, p)
+			}
+			l.socket = p
+			if l.certificate != nil {
+				if err := l.certificate.load(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- gw.Run(ctx) }()

@@ -10,8 +10,8 @@ import (
 type frame struct {
 	kind bus.Kind
 	data []byte
-	// prepared is the encoded frame, shared by all clients that it goes to;
-	// nil where it goes to one only.
+	// prepared is the encoded frame, shared by all clients of a protocol that
+	// it goes to; nil where it goes to one only.
 	prepared []byte
 }
 
@@ -99,6 +99,16 @@ func (c *client) slowLocked() {
 	c.closeNowLocked(closing{bus.CloseSlowClient, "too slow"})
 }
 
+// tooSlow notes that a write has taken too long.
+func (c *client) tooSlow() {
+	c.mu.Lock()
+	if !c.ending {
+		c.gw.count.closedSlow.Add(1)
+		c.endLocked(closing{bus.CloseSlowClient, "a write took too long"})
+	}
+	c.unlockAndTidy()
+}
+
 // ping asks the peer for a sign of life.
 func (c *client) ping() {
 	c.mu.Lock()
@@ -130,17 +140,17 @@ func (c *client) blocked() bool {
 // flushLocked sees to it that what is in the outbox is written, as soon as there
 // is a connection to write to.
 func (c *client) flushLocked() {
-	if c.ws != nil {
-		c.ws.conn.Flush()
+	if c.conn != nil {
+		c.conn.flushLocked()
 	}
 }
 
-// silent closes a client that does not answer pings.
-func (c *client) silent() {
+// silent closes a client that has said nothing for so long.
+func (c *client) silent(after time.Duration) {
 	c.mu.Lock()
 	if !c.ending {
 		c.gw.count.closedSilent.Add(1)
-		c.closeNowLocked(closing{bus.CloseSilent, "no sign of life for " + (c.gw.cfg.PingInterval + c.gw.cfg.PongTimeout).Round(time.Second).String()})
+		c.closeNowLocked(closing{bus.CloseSilent, "no sign of life for " + after.Round(time.Second).String()})
 	}
 	c.unlockAndTidy()
 }

@@ -338,7 +338,7 @@ func TestStopBeforeOpenIsOut(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fixture) {
 		var rec recorder
 		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
-		c := f.gw.newClient("default")
+		c := f.gw.newClient(f.gw.listeners[0], "default")
 		c.lane.add(newEvent(c, bus.Open, []byte("{}")))
 		f.gw.index.add(c)
 		c.closeAnswered(closing{bus.CloseRestart, "the gateway restarts"})
@@ -355,7 +355,7 @@ func TestStopBeforeOpenIsOut(t *testing.T) {
 // and nothing else.
 func TestAbandonWhileOpening(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, f *fixture) {
-		c := f.gw.newClient("default")
+		c := f.gw.newClient(f.gw.listeners[0], "default")
 		c.lane.add(newEvent(c, bus.Open, []byte("{}")))
 		f.gw.index.add(c)
 		f.gw.index.mu.Lock() // whoever binds the client waits here

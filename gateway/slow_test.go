@@ -154,9 +154,9 @@ func TestControlFramesDoNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := gw.newClient("default")
+	c := gw.newClient(gw.listeners[0], "default")
 	ws := &wsConn{client: c, conn: benchStream{}}
-	c.ws = ws
+	c.conn = ws
 	big := frame{kind: bus.Binary, data: make([]byte, 40<<10)}
 	c.pushLocked(big)
 	for range 10 {

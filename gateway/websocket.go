@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -69,6 +68,11 @@ const (
 	leave
 )
 
+func (w *wsConn) attach(conn stream.Conn) { w.conn = conn }
+func (w *wsConn) flushLocked()            { w.conn.Flush() }
+func (w *wsConn) resumeLocked()           { w.conn.Resume() }
+func (w *wsConn) abortLocked()            { w.conn.Abort() }
+
 // Received takes what the peer has sent, as far as the client's queue has room.
 func (w *wsConn) Received(p []byte) (more bool) {
 	if len(p) > 0 {
@@ -93,7 +97,7 @@ func (w *wsConn) Received(p []byte) (more bool) {
 			w.refuse(bus.CloseTooBig, fmt.Sprintf("a frame has at most %d bytes", limit))
 			continue
 		case need > 0:
-			w.keep(p, own)
+			w.rest = kept(p, own)
 			return true
 		}
 		p = p[f.Size:]
@@ -101,24 +105,12 @@ func (w *wsConn) Received(p []byte) (more bool) {
 		if f.Op.Control() {
 			w.control(f)
 		} else if !w.data(f) {
-			w.keep(p, own)
+			w.rest = kept(p, own)
 			return false
 		}
 	}
 	w.rest, w.parts = nil, nil
 	return true
-}
-
-// keep keeps what came of a frame that is not all there, or not wanted yet.
-func (w *wsConn) keep(p []byte, own bool) {
-	switch {
-	case len(p) == 0:
-		w.rest = nil
-	case own: // what was before it is let go when more is appended
-		w.rest = p
-	default:
-		w.rest = bytes.Clone(p)
-	}
 }
 
 // data takes a frame of a message; false: no more is wanted for now.
@@ -291,6 +283,9 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 	// long as there is always more.
 	if o.ping {
 		b = wsframe.Append(b, wsframe.Ping, nil)
+		if data := c.listener.ping; data != nil && !c.ending {
+			b = wsframe.Append(b, wsframe.Text, data)
+		}
 	}
 	if o.pong != nil {
 		b = wsframe.Append(b, wsframe.Pong, []byte(*o.pong))
@@ -321,14 +316,8 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 
 // Failed is told that the peer cannot be written to.
 func (w *wsConn) Failed(err error) {
-	c := w.client
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.mu.Lock()
-		if !c.ending {
-			c.gw.count.closedSlow.Add(1)
-			c.endLocked(closing{bus.CloseSlowClient, "a write took too long"})
-		}
-		c.unlockAndTidy()
+		w.client.tooSlow()
 	}
 	w.conn.Abort()
 }
@@ -338,9 +327,4 @@ func opcode(k bus.Kind) wsframe.Opcode {
 		return wsframe.Binary
 	}
 	return wsframe.Text
-}
-
-// prepare encodes a frame once for many clients.
-func (f *frame) prepare() {
-	f.prepared = wsframe.Append(make([]byte, 0, len(f.data)+wsframe.MaxHeader), opcode(f.kind), f.data)
 }

@@ -34,9 +34,9 @@ func ours(t *testing.T, in []byte, piece int) (got transcript) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := gw.newClient(cfg.Group)
+	c := gw.newClient(gw.listeners[0], cfg.Group)
 	ws := &wsConn{client: c, conn: benchStream{}}
-	c.ws, c.accepted = ws, true
+	c.conn, c.accepted = ws, true
 	for len(in) > 0 {
 		n := min(piece, len(in))
 		if !ws.Received(bytes.Clone(in[:n])) {

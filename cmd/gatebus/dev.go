@@ -15,7 +15,7 @@ import (
 var devText = template.Must(template.New("dev").Parse(`
 gatebus runs: a register, a gateway and a chat worker, on this machine only.
 
-  clients   ws://{{.Clients}}        WebSocket, any path
+  clients   {{.ClientsURL}}        WebSocket, any path
   bus       nats://{{.Bus}}      workers connect here
   register  nats://{{.Register}}
   admin     {{if .Admin}}http://{{.Admin}}{{else}}off{{end}}
@@ -24,7 +24,7 @@ Try it:
 
   1. Chat with yourself. {{if .Admin}}Open this page in two windows:
        http://{{.Admin}}/chat{{else}}The page for it needs the admin listener, which is off:
-       connect to ws://{{.Clients}}/?name=ann with a WebSocket client.{{end}}
+       connect to {{.ClientsURL}}/?name=ann with a WebSocket client.{{end}}
 
   2. Watch what the worker sends to clients, with the nats command:
        nats sub -s nats://{{.Bus}} 'gw.*.push.>'
@@ -64,6 +64,6 @@ with nothing to configure, and say what to try. To see or change what it runs:
 
 func printDev(w io.Writer, at host.Addresses) {
 	if err := devText.Execute(w, at); err != nil {
-		fmt.Fprintf(w, "clients connect to ws://%s\n", at.Clients)
+		fmt.Fprintf(w, "clients connect to %s\n", at.ClientsURL())
 	}
 }

@@ -30,7 +30,9 @@ type Config struct {
 	// Gateway is the host:port on which the gateway listens for clients, for
 	// the chat page; "" if no gateway runs here.
 	Gateway string
-	Log     *slog.Logger
+	// GatewayTLS says that it speaks TLS there.
+	GatewayTLS bool
+	Log        *slog.Logger
 }
 
 // Server is the HTTP server.
@@ -133,7 +135,10 @@ func (s *Server) chat(w http.ResponseWriter, _ *http.Request) {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	host, port := gatewayFor(s.cfg.Gateway, s.Addr())
-	if err := chatPage.Execute(w, struct{ Host, Port string }{host, port}); err != nil {
+	if err := chatPage.Execute(w, struct {
+		Host, Port string
+		TLS        bool
+	}{host, port, s.cfg.GatewayTLS}); err != nil {
 		s.cfg.Log.Debug("chat page not sent", "err", err)
 	}
 }

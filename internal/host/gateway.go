@@ -66,8 +66,16 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 		return nil, err
 	}
 	if err := g.gateway.Listen(ctx); err != nil {
-		return nil, keyed("gateway.listen", err)
+		if e, ok := errors.AsType[*gateway.ListenError](err); ok {
+			return nil, keyed("gateway."+e.Key, e.Err)
+		}
+		return nil, err
 	}
+	for _, l := range c.Listeners {
+		l = l.WithDefaults()
+		log.Info("listening for clients", "listener", l.Name, "protocol", string(l.Protocol), "addr", g.gateway.Addrs()[l.Name].String(), "tls", l.TLS.On())
+	}
+	at.ClientsTLS = c.TLS.On()
 	at.Clients, at.Bus = g.gateway.Addr().String(), server.Addr()
 	g.self = register.Member{
 		Role: register.RoleGateway, Name: c.Name, Epoch: epoch,

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -49,6 +50,16 @@ type part interface {
 // What does not run here is empty.
 type Addresses struct {
 	Clients, Bus, Register, Cluster, Admin string
+	// ClientsTLS says that Clients speak TLS.
+	ClientsTLS bool
+}
+
+// ClientsURL is the URL at which WebSocket clients connect.
+func (a Addresses) ClientsURL() string {
+	if a.ClientsTLS {
+		return "wss://" + a.Clients
+	}
+	return "ws://" + a.Clients
 }
 
 // Start takes all the ports and starts the servers of the configured roles. An
@@ -114,7 +125,7 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 			return p.ready()
 		}
 	}
-	cfg.Gateway = at.Clients
+	cfg.Gateway, cfg.GatewayTLS = at.Clients, at.ClientsTLS
 	s, err := admin.Listen(ctx, cfg)
 	if err != nil {
 		return keyed("admin.listen", err)
@@ -167,6 +178,9 @@ func (h *Host) Run(ctx context.Context) error {
 // keyed says which key of the configuration an error of a listener is about.
 func keyed(key string, err error) error {
 	if isAddressInUse(err) {
+		if strings.Contains(key, "[") { // a flag sets a list as a whole
+			return fmt.Errorf("%s: %w; stop what uses it, or choose another", key, err)
+		}
 		return fmt.Errorf("%s: %w; stop what uses it, or choose another with --set %s=HOST:PORT", key, err, key)
 	}
 	return fmt.Errorf("%s: %w", key, err)

@@ -1,0 +1,19 @@
+package bus
+
+// OpenInfo is the payload of an open event: what the client asked for.
+type OpenInfo struct {
+	Client ClientID `json:"client"`
+	// Remote is the address:port of the client; "unix" if it comes over a unix
+	// socket.
+	Remote string `json:"remote"`
+	// Listener is the name of the gateway's listener that the client came to;
+	// "default" for gateway.listen. Protocol is what is spoken there: websocket,
+	// text, frame or raw. What follows is of the HTTP request: only with
+	// websocket.
+	Listener string              `json:"listener,omitempty"`
+	Protocol string              `json:"protocol,omitempty"`
+	Host     string              `json:"host,omitempty"`
+	Path     string              `json:"path"`
+	Query    string              `json:"query,omitempty"` // raw, without the question mark
+	Headers  map[string][]string `json:"headers,omitempty"`
+}

@@ -1,0 +1,155 @@
+package gateway
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/gatebus/gatebus/bus"
+)
+
+// Pauses before a listener goes on that could take no connection: twice as long
+// each time.
+const (
+	acceptPause    = 5 * time.Millisecond
+	acceptPauseMax = time.Second
+)
+
+// accept takes the clients of a plain listener until it is closed. Each is let in by
+// a goroutine of its own, which tasks waits for.
+func (g *Gateway) accept(ctx context.Context, l *listener, tasks *sync.WaitGroup) error {
+	pause := acceptPause
+	for {
+		nc, err := l.socket.Accept()
+		switch {
+		case err == nil:
+			pause = acceptPause
+			tasks.Go(func() { g.letIn(ctx, l, nc) })
+		case g.stopping.Load() || !isPassing(err):
+			return err
+		default:
+			g.warn.Do(func() { g.log.Warn("cannot accept a client; trying again", "listener", l.cfg.Name, "err", err) })
+			if !sleepUntil(ctx, time.Now().Add(pause)) {
+				return err
+			}
+			pause = min(2*pause, acceptPauseMax)
+		}
+	}
+}
+
+// isPassing tells whether accepting may succeed later: the client was gone, or the
+// process or system has too much open.
+func isPassing(err error) bool {
+	for _, e := range []error{
+		syscall.ECONNABORTED, syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EINTR, syscall.EPROTO,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// closePlain accepts no more clients of plain listeners.
+func (g *Gateway) closePlain() {
+	for _, l := range g.listeners {
+		if l.isPlain() {
+			_ = l.socket.Close() // nothing can be done about it
+		}
+	}
+}
+
+// letIn asks a worker about a client of a plain listener, and serves it if the
+// worker accepts. What the client sends meanwhile waits in its socket. It returns
+// once the client needs no goroutine of its own any more.
+func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
+	if l.certificate != nil {
+		var err error
+		if nc, err = g.encrypt(ctx, l, nc); err != nil {
+			g.log.Debug("TLS handshake failed", "listener", l.cfg.Name, "remote", nc.RemoteAddr().String(), "err", err)
+			_ = nc.Close() // it is of no use
+			return
+		}
+	}
+	g.handshakes.Add(1)
+	defer g.handshakes.Add(-1)
+	if g.stopping.Load() {
+		g.turnAway(nc)
+		return
+	}
+	group := l.cfg.Group
+	if group == "" {
+		group = g.cfg.Group
+	}
+	c := g.open(l, group, bus.OpenInfo{Remote: l.remote(nc.RemoteAddr().String())})
+	ahead := peek(nc)
+	var res openResult
+	select {
+	case res = <-c.opened:
+	case <-ahead.done:
+		if ahead.err != nil { // it has left
+			c.peerLeft(closing{code: bus.CloseAbnormal})
+			_ = nc.Close() // likewise
+			return
+		}
+		res = <-c.opened
+	}
+	first, err := ahead.stop()
+	switch {
+	case res.status != 0:
+		g.turnAway(nc)
+	case err != nil:
+		c.peerLeft(closing{code: bus.CloseAbnormal})
+		_ = nc.Close() // it has left
+	default:
+		g.count.accepted.Add(1)
+		c.connect(nc, first)
+	}
+}
+
+func (g *Gateway) turnAway(nc net.Conn) {
+	g.count.refused.Add(1)
+	_ = nc.Close() // nothing can be done about it
+}
+
+// encrypt does the TLS handshake. What it returns is to be closed, also with an
+// error.
+func (g *Gateway) encrypt(ctx context.Context, l *listener, nc net.Conn) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, g.cfg.HandshakeTimeout)
+	defer cancel()
+	conn := tls.Server(nc, l.tlsConfig())
+	return conn, conn.HandshakeContext(ctx)
+}
+
+// ahead reads one byte of a connection, to hear of its end while nobody reads it.
+type ahead struct {
+	nc   net.Conn
+	done chan struct{} // closed when it has read; then:
+	buf  [1]byte
+	n    int
+	err  error
+}
+
+func peek(nc net.Conn) *ahead {
+	a := &ahead{nc: nc, done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		a.n, a.err = nc.Read(a.buf[:])
+		if late := net.Error(nil); a.n > 0 || errors.As(a.err, &late) && late.Timeout() {
+			a.err = nil // the next read says it again
+		}
+	}()
+	return a
+}
+
+// stop ends the reading and returns what was read.
+func (a *ahead) stop() (read []byte, err error) {
+	_ = a.nc.SetReadDeadline(time.Unix(1, 0)) // of one that is gone, Read has said so
+	<-a.done
+	_ = a.nc.SetReadDeadline(time.Time{}) // likewise
+	return a.buf[:a.n], a.err
+}
