@@ -38,7 +38,7 @@ type CloseMeaning struct {
 var CloseCodes = []CloseMeaning{
 	{CloseNormal, "the client or the application is done", "no"},
 	{CloseGoingAway, "the client leaves the page, or its side goes away", "no"},
-	{CloseProtocolError, "the client broke the WebSocket protocol", "no: it has a defect"},
+	{CloseProtocolError, "the client broke the protocol that it speaks", "no: it has a defect"},
 	{CloseInvalidData, "a text frame was not valid UTF-8", "no: it has a defect"},
 	{ClosePolicy, "a rule of the gateway was broken", "no"},
 	{CloseTooBig, "a frame was larger than the gateway's max_frame", "no: send smaller frames"},

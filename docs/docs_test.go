@@ -4,11 +4,13 @@ package docs_test
 import (
 	"fmt"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/chaos"
 )
 
@@ -28,6 +30,27 @@ func TestCloseCodes(t *testing.T) {
 	}
 	if g, w := strings.Join(got, "\n"), strings.Join(want, "\n"); g != w {
 		t.Errorf("close-codes.md has\n%s\nbut bus.CloseCodes is\n%s", g, w)
+	}
+}
+
+// The listeners that are shown can be had, once there are certificates.
+func TestListeners(t *testing.T) {
+	doc, err := os.ReadFile("listeners.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(doc), "```yaml\n")
+	sample, _, _ := strings.Cut(rest, "```")
+	without := regexp.MustCompile(`(?m)^  tls: .*$|, tls: \{.*?\}`).ReplaceAllString(sample, "")
+	c, err := configs.Load(configs.Source{Name: "listeners.md", Data: []byte(without)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Gateway.Listeners) != 3 || len(c.Gateway.Paths) != 2 {
+		t.Errorf("%+v", c.Gateway.Config)
+	}
+	if _, err := configs.Load(configs.Source{Name: "listeners.md", Data: []byte(sample)}); err == nil || strings.Count(err.Error(), "site.crt cannot be read") != 2 {
+		t.Errorf("with certificates that are not there: %v", err)
 	}
 }
 

@@ -43,6 +43,18 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			yaml: "advertise: 10.0.0.1\nregister:\n  cluster:\n    listen: 0.0.0.0:0\n",
 			says: []string{"host.yaml:4:", "register.cluster.listen", "secret"},
 		},
+		"a protocol that is none": {
+			yaml: "gateway:\n  listeners:\n    - listen: 127.0.0.1:0\n      protocol: mqtt\n",
+			says: []string{"host.yaml:4:", "gateway.listeners[0].protocol", "frame"},
+		},
+		"a certificate that is not there": {
+			yaml: "gateway:\n  tls:\n    cert: none.pem\n    key: none.pem\n",
+			says: []string{"host.yaml:3:", "gateway.tls.cert", "none.pem", "no such file"},
+		},
+		"a path that is none": {
+			yaml: "gateway:\n  paths:\n    chat: chat\n",
+			says: []string{"host.yaml:3:", "gateway.paths.chat", "/"},
+		},
 		"not YAML": {
 			yaml: "gateway: [\n",
 			says: []string{"host.yaml"},

@@ -25,7 +25,7 @@ const censusPatience = 150 * time.Millisecond
 // was published before it, and the gateway gets the worker's answer after all
 // that the worker replied before it. So an event that was out before the
 // question and is neither answered nor held by anybody, once all have
-// answered, is lost. If members of the worker group cannot be asked, it may be
+// answered, is lost. If members of its worker group cannot be asked, it may be
 // theirs, and ack_wait decides.
 //
 // It is taken when a connection ends, and when an event is overdue.
@@ -156,7 +156,7 @@ func (n *census) take(ctx context.Context) {
 	}
 	others := n.gw.roster.others()
 	lost, inWork := n.settle(stamp, held, others)
-	n.gw.log.Debug("workers were asked what they hold", "workers", workers, "others", others,
+	n.gw.log.Debug("workers were asked what they hold", "workers", workers, "others", len(others),
 		"took", time.Since(start), "held", len(held), "lost", lost, "overdue_in_work", inWork)
 }
 
@@ -257,9 +257,9 @@ func (n *census) disconnectMissing(r *round) {
 }
 
 // settle hands the events that were out at the stamp and are not held to their
-// clients, all of them or, if there are others who cannot be asked, those that
+// clients, all of them or, in groups with others who cannot be asked, those that
 // are overdue.
-func (n *census) settle(stamp uint64, held map[bus.EventID]struct{}, others bool) (lostEvents, heldEvents int) {
+func (n *census) settle(stamp uint64, held map[bus.EventID]struct{}, others map[string]struct{}) (lostEvents, heldEvents int) {
 	d := n.gw.dispatch
 	var lost, inWork []*event
 	sort := func(l *deadline.List[*event], overdue bool) {
@@ -270,10 +270,11 @@ func (n *census) settle(stamp uint64, held map[bus.EventID]struct{}, others bool
 				continue
 			}
 			_, ok := held[bus.EventID{Client: e.client.id, Seq: e.seq}]
+			_, unsure := others[e.client.group]
 			switch {
 			case ok && overdue:
 				inWork = append(inWork, e)
-			case !ok && (overdue || !others):
+			case !ok && (overdue || !unsure):
 				lost = append(lost, e)
 			}
 		}

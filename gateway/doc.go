@@ -37,6 +37,13 @@
 //     client waits for it.
 //   - A close event is the last event of every client whose open event a worker
 //     has accepted.
+//   - All that holds on every listener and in every protocol ([Protocol]). Those
+//     without a handshake have no close codes on the wire: the connection ends
+//     after what was queued. That a client's bytes end between two messages is
+//     its normal end (1000), in the middle of one it is not (1006); either way
+//     it gets the answers to what it has sent, if it still listens.
+//   - A worker group gets the events of its clients only, and one without a
+//     worker keeps no other group's clients waiting.
 //
 // # Who owns what
 //

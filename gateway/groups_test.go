@@ -119,3 +119,25 @@ func TestPathWithoutWorker(t *testing.T) {
 		equal(t, "only its own", rest.took(), "open text:a text:b")
 	})
 }
+
+// A worker that cannot be asked what it holds is in the way of its own group only:
+// there ack_wait decides about what was with another one that is gone.
+func TestPlainWorkerOfAnotherGroup(t *testing.T) {
+	for group, want := range map[string]string{"chat": "1*", "default": ""} {
+		t.Run(group, func(t *testing.T) {
+			inBubble(t, twoGroups, func(t *testing.T, f *fixture) {
+				a := f.dense("a")
+				c := f.join(a, 1)
+				c[0].send("1")
+				equal(t, "a", a.has(), "1")
+				f.joinGroup(group, "plain").deaf = true
+				time.Sleep(time.Second)
+				b := f.dense("b")
+				a.conn.Close()
+				equal(t, "b, at once", b.has(), want)
+				time.Sleep(f.gw.cfg.AckWait)
+				b.answer()
+			})
+		})
+	}
+}

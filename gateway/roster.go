@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -36,9 +37,9 @@ type roster struct {
 	mu    sync.Mutex // held by look
 	links map[bus.ConnID]*link
 	// plain are the connections that were seen in a group and cannot be asked
-	// what they hold; until they end, since one may have left its group and
-	// still be at work.
-	plain map[bus.ConnID]struct{}
+	// what they hold, with those groups; until they end, since one may have left
+	// its group and still be at work.
+	plain map[bus.ConnID]map[string]struct{}
 }
 
 // rollCall is what a look has found. It is not changed.
@@ -65,7 +66,7 @@ type run struct {
 const runLength = 8
 
 func newRoster(gw *Gateway, server bus.Server) *roster {
-	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]struct{}{}}
+	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]map[string]struct{}{}}
 	r.now.Store(&rollCall{})
 	return r
 }
@@ -140,7 +141,10 @@ func (r *roster) look() {
 	for group, members := range groups {
 		for _, s := range members {
 			if !asked[s.Conn] {
-				r.plain[s.Conn] = struct{}{}
+				if r.plain[s.Conn] == nil {
+					r.plain[s.Conn] = map[string]struct{}{}
+				}
+				r.plain[s.Conn][group] = struct{}{}
 			}
 		}
 		if links := r.linksOf(members); len(links) > 0 {
@@ -182,11 +186,15 @@ func (r *roster) linksOf(members []bus.ServerSubscription) []*link {
 	return links
 }
 
-// others tells whether there are workers who cannot be asked what they hold.
-func (r *roster) others() bool {
+// others are the groups with workers who cannot be asked what they hold.
+func (r *roster) others() map[string]struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.plain) > 0
+	groups := map[string]struct{}{}
+	for _, of := range r.plain {
+		maps.Copy(groups, of)
+	}
+	return groups
 }
 
 // changed is told when a connection was made or has ended. Who has ended gets
