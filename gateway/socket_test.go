@@ -267,6 +267,70 @@ func TestHalfClose(t *testing.T) {
 	}
 }
 
+// A client that still sends when it is closed sees the end, and what came before it:
+// the kernel does not reset the connection.
+func TestOrderlyEndForOneThatStillSends(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Listen = "127.0.0.1:0"
+	cfg.Listeners = []Listener{{Name: "x", Listen: "127.0.0.1:0", Protocol: ProtocolFrame}}
+	r := serveReal(t, cfg)
+	for range 20 {
+		c := talk(t, r.gw.Addrs()["x"], ProtocolFrame, nil)
+		garbage := framed("a") + "\x00\x00\x00\x03" + strings.Repeat("x", 300<<10)
+		if _, err := io.WriteString(c.conn, garbage); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.recv(); got != "a" || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+		if _, err := c.recv(); err != io.EOF {
+			t.Fatalf("ended with %v", err)
+		}
+		_ = c.conn.Close()
+		equal(t, "event", r.event(t), "close:1002")
+	}
+}
+
+// What waits for a client is written to the last byte before its connection ends,
+// also if that is much more than the kernel takes at once.
+func TestAllIsWrittenBeforeTheEnd(t *testing.T) {
+	files := certified(t)
+	for _, p := range []Protocol{ProtocolText, ProtocolFrame} {
+		for _, config := range []*tls.Config{nil, clientTLS(t, files)} {
+			t.Run(fmt.Sprint(p, config != nil), func(t *testing.T) {
+				cfg := DefaultConfig()
+				cfg.Listen, cfg.MaxFrame, cfg.SendBytes = "127.0.0.1:0", 2<<20, 64<<20
+				cfg.CloseTimeout, cfg.WriteTimeout = patience, patience
+				cfg.Listeners = []Listener{{Name: "x", Listen: "127.0.0.1:0", Protocol: p}}
+				if config != nil {
+					cfg.Listeners[0].TLS = files
+				}
+				r := serveReal(t, cfg)
+				c := talk(t, r.gw.Addrs()["x"], p, config)
+				const all = 12
+				message := strings.Repeat("x", 2<<20)
+				for range all {
+					if err := c.send(message); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := c.conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+					t.Fatal(err)
+				}
+				equal(t, "event, before anything is read", r.event(t), "close:1000")
+				for i := range all {
+					if got, err := c.recv(); got != message || err != nil {
+						t.Fatalf("message %d has %d bytes, %v", i, len(got), err)
+					}
+				}
+				if _, err := c.recv(); err != io.EOF {
+					t.Errorf("ended with %v", err)
+				}
+			})
+		}
+	}
+}
+
 // The main listener speaks TLS too, and says so to a browser.
 func TestMainListenerTLS(t *testing.T) {
 	files := certified(t)
