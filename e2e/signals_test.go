@@ -2,10 +2,14 @@ package e2e_test
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/nats-io/nats.go"
 
 	"github.com/gatebus/gatebus/internal/testbed"
 )
@@ -86,4 +90,47 @@ func TestServiceManagerIsTold(t *testing.T) {
 		t.Errorf("the service manager is told %q", got)
 	}
 	exits(t, p, 0)
+}
+
+// SIGHUP has a process heed its file anew, as far as that needs no restart; clients
+// stay. A file that is wrong changes nothing.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "host.yaml")
+	bus, clients := testbed.MustFreeAddr(t, testbed.Host(1)), testbed.MustFreeAddr(t, testbed.Host(1))
+	configure := func(maxFrame, extra string) {
+		t.Helper()
+		must(t, os.WriteFile(file, []byte("admin: {listen: off}\nregisters: [nats://127.0.0.1:1]\ngateway:\n  listen: "+clients+
+			"\n  bus: {listen: "+bus+"}\n  max_frame: "+maxFrame+"\n"+extra), 0o600))
+	}
+	configure("1000", "")
+	binary, err := testbed.Binary()
+	must(t, err)
+	p := testbed.Start(t, testbed.Spec{Name: "gatebus", Path: binary, Args: []string{"run", "-c", file}})
+	_, err = p.WaitLog(soon(t), "msg=started")
+	must(t, err)
+	nc, err := nats.Connect("nats://" + bus)
+	must(t, err)
+	defer nc.Close()
+	_, err = nc.QueueSubscribe("gw.*.in.default.*", "default", echo)
+	must(t, err)
+	must(t, nc.Flush())
+	c := dial(t, "ws://"+clients+"/")
+	echoes(t, c, "hello")
+
+	reload := func(want string) {
+		t.Helper()
+		must(t, p.Signal(syscall.SIGHUP))
+		_, err := p.WaitLog(soon(t), want)
+		must(t, err)
+	}
+	configure("10", "log: {level: debug}\n")
+	reload(`msg=reloaded changed="gateway.max_frame log.level"`)
+	configure("0", "")
+	reload(`cannot reload; all stays as it is.*max_frame`)
+	configure("10", "  name: g2\n")
+	reload(`some changes need a restart" keys=gateway.name`)
+	echoes(t, c, "0123456789")
+	write(t, c, "0123456789a")
+	closedWith(t, c, websocket.CloseMessageTooBig)
 }

@@ -83,7 +83,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 	}
 	group := l.cfg.Group
 	if group == "" {
-		group = g.cfg.Group
+		group = g.config().Group
 	}
 	c := g.open(l, group, bus.OpenInfo{Remote: l.remote(nc.RemoteAddr().String())})
 	ahead := peek(nc)
@@ -119,7 +119,7 @@ func (g *Gateway) turnAway(nc net.Conn) {
 // encrypt does the TLS handshake. What it returns is to be closed, also with an
 // error.
 func (g *Gateway) encrypt(ctx context.Context, l *listener, nc net.Conn) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, g.cfg.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, g.config().HandshakeTimeout)
 	defer cancel()
 	conn := tls.Server(nc, l.tlsConfig())
 	return conn, conn.HandshakeContext(ctx)

@@ -18,7 +18,7 @@ func TestLateBusyIsNoOtherDelivery(t *testing.T) {
 		equal(t, "first", a.has(), "x")
 		b := f.sdk("b")
 		a.leave()
-		time.Sleep(f.gw.cfg.AckWait)
+		time.Sleep(f.gw.config().AckWait)
 		equal(t, "second", b.has(), "x*")
 		a.set(func(w *testWorker) {
 			ev := w.held[0]

@@ -131,7 +131,7 @@ func TestQuestionNotSent(t *testing.T) {
 		c := f.join(a, 1)
 		c[0].send("x")
 		equal(t, "a", a.has(), "x")
-		time.Sleep(f.gw.cfg.AckWait - 50*time.Millisecond)
+		time.Sleep(f.gw.config().AckWait - 50*time.Millisecond)
 		conn.fail.Store(true) // the gateway's own connection breaks for a moment
 		time.Sleep(400 * time.Millisecond)
 		conn.fail.Store(false)

@@ -69,7 +69,7 @@ func TestCensusFrozen(t *testing.T) {
 		equal(t, "too early", other.has(), "")
 		time.Sleep(time.Millisecond)
 		equal(t, "given out again", other.has(), "x* y*")
-		equal(t, "after", time.Since(start), f.gw.cfg.AckWait+censusPatience)
+		equal(t, "after", time.Since(start), f.gw.config().AckWait+censusPatience)
 		other.answer()
 		for range 20 {
 			c[0].send("n")
@@ -95,7 +95,7 @@ func TestCensusInWork(t *testing.T) {
 		w.set(func(w *testWorker) { w.deaf = true }) // whatever it gets from now on
 		for other.has() == "" {
 			c[0].send("x")
-			time.Sleep(f.gw.cfg.AckWait) // if the deaf one got it, it is found lost
+			time.Sleep(f.gw.config().AckWait) // if the deaf one got it, it is found lost
 		}
 		before := f.gw.Stats()
 		time.Sleep(time.Minute)
@@ -127,7 +127,7 @@ func TestCensusLost(t *testing.T) {
 		for w.has() == "" {
 			time.Sleep(time.Millisecond)
 		}
-		equal(t, "after", time.Since(start), f.gw.cfg.AckWait)
+		equal(t, "after", time.Since(start), f.gw.config().AckWait)
 		w.answer()
 		equal(t, "answer", c[0].got(), "x")
 		equal(t, "disconnected", f.gw.Stats().Disconnected, 0)
@@ -146,14 +146,14 @@ func TestCensusWithPlainWorker(t *testing.T) {
 		f.worker(func(ev bus.Event) *bus.Reply { rec.add(ev); return echo(ev) })
 		start := time.Now()
 		gone.conn.Close()
-		time.Sleep(f.gw.cfg.AckWait - time.Millisecond)
+		time.Sleep(f.gw.config().AckWait - time.Millisecond)
 		synctest.Wait()
 		equal(t, "before ack_wait", rec.took(), "")
 		for c[0].got() == "" {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
-		equal(t, "after", time.Since(start) <= f.gw.cfg.AckWait, true)
+		equal(t, "after", time.Since(start) <= f.gw.config().AckWait, true)
 		equal(t, "plain worker", rec.took(), "text:x*")
 	})
 }

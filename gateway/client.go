@@ -98,7 +98,7 @@ func (c *client) submit(kind bus.Kind, data []byte) (more bool) {
 // half of the outbox left, who sends more than it reads is slowed down, and is not
 // closed for the answers to its own frames.
 func (c *client) laneOrOutboxFullLocked() bool {
-	cfg := &c.gw.cfg
+	cfg := c.gw.config()
 	return c.lane.full(cfg.QueueFrames, cfg.QueueBytes) || c.out.len() > cfg.SendFrames/2 || c.out.bytes > cfg.SendBytes/2
 }
 

@@ -182,7 +182,7 @@ func TestNoHandshake(t *testing.T) {
 		p.send("a")
 		synctest.Wait()
 		equal(t, "others are served", p.got(), "a")
-		time.Sleep(f.gw.cfg.HandshakeTimeout + time.Second)
+		time.Sleep(f.gw.config().HandshakeTimeout + time.Second)
 		for _, conn := range never {
 			if _, err := io.ReadAll(conn); err != nil {
 				t.Fatalf("not closed after handshake_timeout: %v", err)

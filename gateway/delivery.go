@@ -51,17 +51,17 @@ func (c *client) giveOutLocked() {
 		c.bound, c.dense = "", false // the worker takes no more
 	}
 	tie, ahead, bytes := c.bound, 0, 0
-	for e := c.lane.first; e != nil && ahead < pipeline && bytes < c.gw.cfg.QueueBytes; e = e.next {
+	for e := c.lane.first; e != nil && ahead < pipeline && bytes < c.gw.config().QueueBytes; e = e.next {
 		if e.state == waiting {
 			first := e == c.lane.first
 			switch {
-			case first && e.lost >= c.gw.cfg.MaxDeliver:
+			case first && e.lost >= c.gw.config().MaxDeliver:
 				c.poisonLocked(e) // and comes here again
 				return
 			case first:
 				c.followed = 0
 				c.sendLocked(e, c.bound)
-			case tie == "" || e.alone || e.lost >= c.gw.cfg.MaxDeliver || !c.followLocked(e, tie):
+			case tie == "" || e.alone || e.lost >= c.gw.config().MaxDeliver || !c.followLocked(e, tie):
 				return
 			}
 		}
@@ -112,7 +112,7 @@ func (c *client) sendLocked(e *event, at bus.WorkerAddress) {
 		m.Header = c.given.header
 	}
 	m.Subject = c.subject(e)
-	if !e.bond && c.gw.cfg.Routing == RouteSticky {
+	if !e.bond && c.gw.config().Routing == RouteSticky {
 		bus.MarkSticky(m)
 	}
 	bus.MarkDelivery(m, e.delivery)
@@ -154,7 +154,7 @@ func (c *client) answer(seq uint64, m *bus.Msg) {
 		if errFrom != nil {
 			c.badReply(m.Subject, errFrom)
 		}
-		if !e.bond && c.gw.cfg.Routing == RouteSticky && r.Status != bus.Busy && r.Status != bus.Working {
+		if !e.bond && c.gw.config().Routing == RouteSticky && r.Status != bus.Busy && r.Status != bus.Working {
 			c.bound, c.dense = from, false
 		}
 		c.repliedLocked(e, r, from, m.Subject, err)
@@ -179,7 +179,7 @@ func (c *client) reply(r *bus.BatchReply, from bus.WorkerAddress, subject string
 		} else if r.Status == bus.Busy {
 			p.isBusy()
 		}
-		if final && !e.bond && c.gw.cfg.Routing == RouteSticky {
+		if final && !e.bond && c.gw.config().Routing == RouteSticky {
 			c.bound, c.dense = p.at, true
 		}
 	}
@@ -374,9 +374,9 @@ func (c *client) bouncedLocked(e *event) {
 // holdLocked keeps an event for as long as it may wait for a worker, counted
 // from the first time.
 func (c *client) holdLocked(e *event) {
-	hold := c.gw.cfg.Hold
+	hold := c.gw.config().Hold
 	if c.gw.stopping.Load() { // workers that stop at the same time do not come back
-		hold = min(hold, c.gw.cfg.AckWait)
+		hold = min(hold, c.gw.config().AckWait)
 	}
 	if until := time.Now().Add(hold); e.heldUntil.IsZero() || until.Before(e.heldUntil) {
 		e.heldUntil = until
@@ -443,7 +443,7 @@ func (c *client) lostLocked(e *event) {
 		if e.state != out {
 			continue
 		}
-		if e.lost++; e.lost < c.gw.cfg.MaxDeliver {
+		if e.lost++; e.lost < c.gw.config().MaxDeliver {
 			c.gw.count.redelivered.Add(1)
 		}
 	}
@@ -471,7 +471,7 @@ func (c *client) holdOver(e *event) {
 	c.gw.count.droppedHold.Add(1)
 	c.gw.warn.Do(func() {
 		c.gw.log.Warn("no worker there; an event is dropped and its client closed",
-			"client", c.id, "group", c.group, "kind", e.kind.String(), "hold", c.gw.cfg.Hold)
+			"client", c.id, "group", c.group, "kind", e.kind.String(), "hold", c.gw.config().Hold)
 	})
 	c.giveUpLocked(e, closing{bus.CloseTryLater, "no worker there"})
 	c.unlockAndTidy()

@@ -120,11 +120,11 @@ func TestRedelivery(t *testing.T) {
 		})
 		p := f.dial("/")
 		p.send("a", "b")
-		time.Sleep(2*f.gw.cfg.AckWait - time.Millisecond)
+		time.Sleep(2*f.gw.config().AckWait - time.Millisecond)
 		synctest.Wait()
 		equal(t, "not before its time", rec.took(), "open text:a text:a*")
 		equal(t, "no answer yet", p.got(), "")
-		time.Sleep(10 * f.gw.cfg.AckWait)
+		time.Sleep(10 * f.gw.config().AckWait)
 		synctest.Wait()
 		equal(t, "then", rec.took(), "text:a* text:b text:b* text:b*")
 		equal(t, "answers", p.got(), "a b")
@@ -150,7 +150,7 @@ func TestPoison(t *testing.T) {
 		start := time.Now()
 		neighbour.send("n")
 		equal(t, "close code", p.closed(), bus.CloseHandlerFailed)
-		equal(t, "after all tries", time.Since(start), time.Duration(f.gw.cfg.MaxDeliver)*f.gw.cfg.AckWait)
+		equal(t, "after all tries", time.Since(start), time.Duration(f.gw.config().MaxDeliver)*f.gw.config().AckWait)
 		synctest.Wait()
 		equal(t, "tries", rec.took(), "text:poison text:poison* text:poison* text:poison* text:poison*")
 		equal(t, "answers before", p.got(), "a")
@@ -184,7 +184,7 @@ func TestFirstReplyWins(t *testing.T) {
 		})
 		p := f.dial("/")
 		p.send("a", "b")
-		time.Sleep(3 * f.gw.cfg.AckWait)
+		time.Sleep(3 * f.gw.config().AckWait)
 		synctest.Wait()
 		for _, subject := range late { // the slow first worker answers after all
 			if err := conn.Publish(&bus.Msg{Subject: subject, Data: []byte("late")}); err != nil {
@@ -212,7 +212,7 @@ func TestSlowFirstReplyWins(t *testing.T) {
 		})
 		p := f.dial("/")
 		p.send("a")
-		time.Sleep(f.gw.cfg.AckWait + time.Second) // given out again
+		time.Sleep(f.gw.config().AckWait + time.Second) // given out again
 		synctest.Wait()
 		if err := conn.Publish(&bus.Msg{Subject: subject, Data: []byte("first")}); err != nil {
 			t.Fatal(err)
@@ -238,7 +238,7 @@ func TestWorkingExtends(t *testing.T) {
 			slow.Go(func() {
 				subject := bus.ReplySubject(ev.Gateway, ev.Client, ev.Seq)
 				for range 10 {
-					time.Sleep(f.gw.cfg.AckWait - time.Millisecond)
+					time.Sleep(f.gw.config().AckWait - time.Millisecond)
 					if err := conn.Publish((&bus.Reply{Status: bus.Working}).Msg(ev.Kind, subject)); err != nil {
 						t.Error(err)
 					}
@@ -294,7 +294,7 @@ func TestHoldAtOpen(t *testing.T) {
 		if err == nil || resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
 			t.Fatalf("without a worker: %v, %v", resp, err)
 		}
-		if d := time.Since(start); d < f.gw.cfg.Hold || d > f.gw.cfg.Hold+2*probeInterval {
+		if d := time.Since(start); d < f.gw.config().Hold || d > f.gw.config().Hold+2*probeInterval {
 			t.Fatalf("refused after %v", d)
 		}
 		synctest.Wait()
@@ -329,7 +329,7 @@ func TestHoldAndResume(t *testing.T) {
 		for i, p := range peers {
 			p.send(fmt.Sprint(i, "a"), fmt.Sprint(i, "b"))
 		}
-		time.Sleep(f.gw.cfg.Hold - time.Second)
+		time.Sleep(f.gw.config().Hold - time.Second)
 		synctest.Wait()
 		equal(t, "waiting", f.gw.Stats().Waiting >= 19, true) // one may be out as a trial
 
@@ -347,7 +347,7 @@ func TestHoldAndResume(t *testing.T) {
 		if s := rec.took(); strings.Contains(s, "*") {
 			t.Fatalf("a frame that nobody got is marked as given out again: %s", s)
 		}
-		time.Sleep(2 * f.gw.cfg.Hold)
+		time.Sleep(2 * f.gw.config().Hold)
 		for _, p := range peers {
 			equal(t, "still open", p.open(), true)
 		}
@@ -365,13 +365,13 @@ func TestHoldUnderArrivals(t *testing.T) {
 				if _, _, err := f.tryDial("/", nil); err == nil {
 					t.Error("let in without a worker")
 				}
-				if d := time.Since(start); d > f.gw.cfg.Hold+2*probeInterval {
+				if d := time.Since(start); d > f.gw.config().Hold+2*probeInterval {
 					t.Errorf("refused after %v", d)
 				}
 			})
 			time.Sleep(probeInterval / 3)
 		}
-		time.Sleep(2 * f.gw.cfg.Hold)
+		time.Sleep(2 * f.gw.config().Hold)
 		synctest.Wait()
 		dials.Wait()
 	})
@@ -385,7 +385,7 @@ func TestHoldOver(t *testing.T) {
 		start := time.Now()
 		p.send("a", "b")
 		equal(t, "close code", p.closed(), bus.CloseTryLater)
-		if d := time.Since(start); d < f.gw.cfg.Hold || d > f.gw.cfg.Hold+2*probeInterval {
+		if d := time.Since(start); d < f.gw.config().Hold || d > f.gw.config().Hold+2*probeInterval {
 			t.Fatalf("closed after %v", d)
 		}
 		equal(t, "who sent nothing waits for nothing", quiet.open(), true)
@@ -430,7 +430,7 @@ func TestBackpressure(t *testing.T) {
 			}
 		})
 		// Long enough for a client that cannot pong to be taken for dead.
-		time.Sleep(10 * (f.gw.cfg.PingInterval + f.gw.cfg.PongTimeout))
+		time.Sleep(10 * (f.gw.config().PingInterval + f.gw.config().PongTimeout))
 		synctest.Wait()
 		mu.Lock()
 		taken := written

@@ -53,7 +53,7 @@ func TestDrain(t *testing.T) {
 			equal(t, "code", p.closed(), bus.CloseRestart)
 			equal(t, "what was taken is answered", p.got(), "1 2 3")
 		}
-		if first > time.Second || last < 4*time.Second || last > f.gw.cfg.Drain+time.Second {
+		if first > time.Second || last < 4*time.Second || last > f.gw.config().Drain+time.Second {
 			t.Fatalf("closed from %v to %v", first, last)
 		}
 		equal(t, "close events", strings.Count(rec.took(), "close:1012"), clients)
@@ -87,7 +87,7 @@ func TestDrainIsBounded(t *testing.T) {
 		synctest.Wait()
 		f.rawClient("GET / HTT")
 		f.stop()
-		cfg := f.gw.cfg
+		cfg := f.gw.config()
 		if most := cfg.Drain + cfg.CloseTimeout + cfg.AckWait + cfg.CloseTimeout + time.Second; f.took > most {
 			t.Fatalf("took %v", f.took)
 		}
@@ -156,7 +156,7 @@ func TestStopWithoutWorkers(t *testing.T) {
 		for _, p := range peers {
 			equal(t, "code", p.closed(), bus.CloseRestart)
 		}
-		if most := 2*f.gw.cfg.AckWait + 4*probeInterval; f.took > most {
+		if most := 2*f.gw.config().AckWait + 4*probeInterval; f.took > most {
 			t.Fatalf("took %v", f.took)
 		}
 		equal(t, "clients left", f.gw.Stats().Clients, 0)

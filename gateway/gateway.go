@@ -32,7 +32,7 @@ const warnInterval = time.Second
 // Gateway holds clients' connections. See the package documentation.
 type Gateway struct {
 	// set at construction
-	cfg      Config
+	live     atomic.Pointer[Config] // what it was told; Reload puts another one
 	name     bus.GatewayID
 	epoch    bus.Epoch
 	log      *slog.Logger
@@ -44,8 +44,9 @@ type Gateway struct {
 	names    *names
 	tap      *tap
 	upgrader *websocket.Upgrader
-	outs     string    // prefix of the reply subjects
-	start    time.Time // what clients' signs of life are counted from
+	outs     string        // prefix of the reply subjects
+	start    time.Time     // what clients' signs of life are counted from
+	reloaded chan struct{} // tells keepAlive
 	// subjects of the events, by worker group and kind: few and literal,
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
@@ -78,7 +79,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		return nil, fmt.Errorf("gateway: %w", err)
 	}
 	g := &Gateway{
-		cfg: cfg, name: bus.GatewayID(cfg.Name), epoch: epoch,
+		name: bus.GatewayID(cfg.Name), epoch: epoch,
 		log:       logger.With("gateway", cfg.Name),
 		warn:      &rate.Sometimes{First: 1, Interval: warnInterval},
 		conn:      conn,
@@ -88,9 +89,11 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		routes:    routesOf(cfg.Paths),
 		listeners: newListeners(&cfg),
 		start:     time.Now(),
+		reloaded:  make(chan struct{}, 1),
 	}
+	g.live.Store(&cfg)
 	g.names = newNames(g)
-	g.tap = newTap(g, cfg.Tap)
+	g.tap = newTap(g)
 	g.index = newIndex(g.name, epoch, g.names.changed)
 	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)
@@ -207,25 +210,33 @@ func (g *Gateway) newClient(l *listener, group string) *client {
 // keepAlive pings clients that are silent and closes those that stay silent.
 // One goroutine looks after all of them.
 func (g *Gateway) keepAlive(ctx context.Context) {
-	every := min(g.cfg.PingInterval, g.cfg.PongTimeout)
-	for _, l := range g.listeners {
-		if d := l.cfg.IdleTimeout; d > 0 {
-			every = min(every, d)
-		}
-	}
-	tick := time.NewTicker(every / 4)
-	defer tick.Stop()
+	next := time.NewTimer(g.aliveInterval())
+	defer next.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-tick.C:
+		case <-g.reloaded:
+			next.Reset(g.aliveInterval())
+		case <-next.C:
+			next.Reset(g.aliveInterval())
 			now := time.Since(g.start)
 			for _, c := range g.index.all() {
 				g.checkAlive(c, now)
 			}
 		}
 	}
+}
+
+// aliveInterval is how often it is looked after the clients.
+func (g *Gateway) aliveInterval() time.Duration {
+	every := min(g.config().PingInterval, g.config().PongTimeout)
+	for _, l := range g.listeners {
+		if d := l.cfg.IdleTimeout; d > 0 {
+			every = min(every, d)
+		}
+	}
+	return every / 4
 }
 
 // checkAlive looks after one client; now is since the gateway's start.
@@ -236,15 +247,15 @@ func (g *Gateway) checkAlive(c *client, now time.Duration) {
 	case c.listener.isPlain():
 		g.checkIdle(c, now, heard, pinged)
 	case pinged <= heard:
-		if now-heard >= g.cfg.PingInterval {
+		if now-heard >= g.config().PingInterval {
 			c.pinged.Store(int64(now))
 			c.ping()
 		}
-	case now-pinged < g.cfg.PongTimeout:
+	case now-pinged < g.config().PongTimeout:
 	case c.blocked(): // its pong may wait behind frames that are not read
 		c.alive()
 	default:
-		c.silent(g.cfg.PingInterval + g.cfg.PongTimeout)
+		c.silent(g.config().PingInterval + g.config().PongTimeout)
 	}
 }
 
@@ -256,7 +267,7 @@ func (g *Gateway) checkIdle(c *client, now, heard, pinged time.Duration) {
 		c.alive()
 	case idle > 0 && now-heard >= idle:
 		c.silent(idle)
-	case l.ping != nil && now-max(heard, pinged) >= g.cfg.PingInterval:
+	case l.ping != nil && now-max(heard, pinged) >= g.config().PingInterval:
 		c.pinged.Store(int64(now))
 		c.ping()
 	}
@@ -267,7 +278,7 @@ func (g *Gateway) drain(server *http.Server) {
 	g.stopping.Store(true)
 	g.closePlain()
 	// What Drain does not achieve, the end of these bounds does.
-	ctx, cancel := context.WithTimeout(context.Background(), g.cfg.Drain+g.cfg.CloseTimeout+g.cfg.AckWait)
+	ctx, cancel := context.WithTimeout(context.Background(), g.config().Drain+g.config().CloseTimeout+g.config().AckWait)
 	defer cancel()
 	// Shutdown closes the listener and lets handshakes end with an answer. When
 	// all clients are gone, who is left has asked for nothing yet.
@@ -279,7 +290,7 @@ func (g *Gateway) drain(server *http.Server) {
 	rand.Shuffle(len(clients), func(i, j int) { clients[i], clients[j] = clients[j], clients[i] })
 	start := time.Now()
 	for i, c := range clients {
-		at := start.Add(g.cfg.Drain * time.Duration(i) / time.Duration(len(clients)))
+		at := start.Add(g.config().Drain * time.Duration(i) / time.Duration(len(clients)))
 		if !sleepUntil(ctx, at) {
 			break
 		}
@@ -290,7 +301,7 @@ func (g *Gateway) drain(server *http.Server) {
 		for _, c := range g.index.all() {
 			c.abandon(restarts)
 		}
-		last, cancel := context.WithTimeout(context.Background(), g.cfg.CloseTimeout)
+		last, cancel := context.WithTimeout(context.Background(), g.config().CloseTimeout)
 		defer cancel()
 		g.waitEmpty(last)
 	}

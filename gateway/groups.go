@@ -81,5 +81,5 @@ func (g *Gateway) groupFor(l *listener, path string) string {
 			return r.group
 		}
 	}
-	return g.cfg.Group
+	return g.config().Group
 }

@@ -12,9 +12,10 @@ import (
 )
 
 func TestGroupFor(t *testing.T) {
-	g := &Gateway{cfg: Config{Group: "rest"}, routes: routesOf(map[string]string{
+	g := &Gateway{routes: routesOf(map[string]string{
 		"/chat": "chat", "/chat/vip": "vip", "/a b": "spaced", "/x/y": "deep",
 	})}
+	g.live.Store(&Config{Group: "rest"})
 	l := &listener{}
 	for path, want := range map[string]string{
 		"/chat": "chat", "/chat/": "chat", "/chat/room": "chat", "/chat/vip": "vip", "/chat/vip/1": "vip",
@@ -23,7 +24,8 @@ func TestGroupFor(t *testing.T) {
 	} {
 		equal(t, path, g.groupFor(l, path), want)
 	}
-	all := &Gateway{cfg: Config{Group: "rest"}, routes: routesOf(map[string]string{"/": "all", "/chat": "chat"})}
+	all := &Gateway{routes: routesOf(map[string]string{"/": "all", "/chat": "chat"})}
+	all.live.Store(&Config{Group: "rest"})
 	equal(t, "everything else", all.groupFor(l, "/x"), "all")
 	own := &listener{cfg: Listener{Group: "own"}}
 	equal(t, "of a listener with a group", all.groupFor(own, "/chat"), "own")
@@ -135,7 +137,7 @@ func TestPlainWorkerOfAnotherGroup(t *testing.T) {
 				b := f.dense("b")
 				a.conn.Close()
 				equal(t, "b, at once", b.has(), want)
-				time.Sleep(f.gw.cfg.AckWait)
+				time.Sleep(f.gw.config().AckWait)
 				b.answer()
 			})
 		})

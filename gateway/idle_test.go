@@ -26,7 +26,7 @@ func TestPingData(t *testing.T) {
 	inEveryProtocol(t, pinging, func(t *testing.T, f *plainFixture) {
 		f.worker(echo)
 		c := f.dialPlain()
-		interval := f.gw.cfg.PingInterval
+		interval := f.gw.config().PingInterval
 		time.Sleep(interval - 5*time.Second)
 		equal(t, "not yet", c.has(), "")
 		c.send("a")
@@ -107,7 +107,7 @@ func TestPingDataOfWebSocket(t *testing.T) {
 		pings := 0
 		p.conn.SetPingHandler(func(string) error { pings++; return nil }) // does not answer
 		go p.read()
-		time.Sleep(f.gw.cfg.PingInterval + 10*time.Second)
+		time.Sleep(f.gw.config().PingInterval + 10*time.Second)
 		synctest.Wait()
 		equal(t, "frames", p.got(), `{"type":"ping"}`)
 		equal(t, "pings", pings, 1)

@@ -37,8 +37,8 @@ func checkAnyOrigin(*http.Request) bool { return true }
 func (g *Gateway) newServer(ctx context.Context) *http.Server {
 	return &http.Server{
 		Handler:           http.HandlerFunc(g.serveHTTP),
-		ReadHeaderTimeout: g.cfg.HandshakeTimeout,
-		IdleTimeout:       g.cfg.HandshakeTimeout,
+		ReadHeaderTimeout: g.config().HandshakeTimeout,
+		IdleTimeout:       g.config().HandshakeTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          quietLog(g.log),
 		BaseContext: func(l net.Listener) context.Context {
@@ -168,7 +168,7 @@ func checkHandshake(r *http.Request) (status int, err error) {
 // net/http would wait for its body, or for its response to be read, without end.
 func (g *Gateway) bound(w http.ResponseWriter) {
 	rc := http.NewResponseController(w)
-	deadline := time.Now().Add(g.cfg.HandshakeTimeout)
+	deadline := time.Now().Add(g.config().HandshakeTimeout)
 	_ = rc.SetReadDeadline(deadline)  // cannot fail with net/http's own writer
 	_ = rc.SetWriteDeadline(deadline) // likewise
 }

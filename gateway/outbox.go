@@ -80,7 +80,7 @@ func (c *client) pushLocked(f frame) bool {
 	if c.ending {
 		return false
 	}
-	if n := o.len(); n >= c.gw.cfg.SendFrames || n > 0 && o.bytes+len(f.data) > c.gw.cfg.SendBytes {
+	if n := o.len(); n >= c.gw.config().SendFrames || n > 0 && o.bytes+len(f.data) > c.gw.config().SendBytes {
 		c.slowLocked()
 		return false
 	}

@@ -48,7 +48,7 @@ func (p *plainConn) Received(b []byte) (more bool) {
 		p.rest = append(p.rest, b...)
 		b = p.rest
 	}
-	w, limit := c.listener.wire, int(c.gw.cfg.MaxFrame)
+	w, limit := c.listener.wire, int(c.gw.config().MaxFrame)
 	for !p.over {
 		if len(b) == 0 {
 			p.rest, p.seen = nil, 0
@@ -118,7 +118,7 @@ func (p *plainConn) stopLocked() {
 // closeLocked has what is in the outbox sent in close_timeout, and then the end.
 func (p *plainConn) closeLocked() {
 	if p.timer == nil {
-		p.endInLocked(p.client.gw.cfg.CloseTimeout)
+		p.endInLocked(p.client.gw.config().CloseTimeout)
 	}
 	p.conn.Flush()
 }
@@ -142,7 +142,7 @@ func (p *plainConn) sentLocked() {
 		return
 	}
 	p.conn.CloseWrite()
-	p.endInLocked(p.client.gw.cfg.CloseTimeout)
+	p.endInLocked(p.client.gw.config().CloseTimeout)
 }
 
 // Output encodes what waits for the peer to read it.
@@ -154,9 +154,9 @@ func (p *plainConn) Output(b []byte) (out []byte, within time.Duration) {
 	if p.sent {
 		return nil, 0
 	}
-	within = c.gw.cfg.WriteTimeout
+	within = c.gw.config().WriteTimeout
 	if c.ending {
-		within = c.gw.cfg.CloseTimeout
+		within = c.gw.config().CloseTimeout
 	}
 	w, o := c.listener.wire, &c.out
 	if o.ping {

@@ -304,7 +304,7 @@ func TestPlainNoWorker(t *testing.T) {
 	inEveryProtocol(t, nil, func(t *testing.T, f *plainFixture) {
 		c, start := f.dialPlain(), time.Now()
 		<-c.done
-		equal(t, "after hold", time.Since(start).Round(time.Second), f.gw.cfg.Hold)
+		equal(t, "after hold", time.Since(start).Round(time.Second), f.gw.config().Hold)
 		equal(t, "refused", f.gw.Stats().Refused, 1)
 	})
 }
@@ -379,7 +379,7 @@ func TestPlainWriteTimeout(t *testing.T) {
 		f.connect()
 		synctest.Wait()
 		f.push(bus.ToAll, "", "x")
-		time.Sleep(f.gw.cfg.WriteTimeout + time.Second)
+		time.Sleep(f.gw.config().WriteTimeout + time.Second)
 		equal(t, "events", rec.took(), "open close:4000")
 		equal(t, "slow", f.gw.Stats().ClosedSlow, 1)
 	})
@@ -424,7 +424,7 @@ func TestPlainDrain(t *testing.T) {
 			time.Sleep(time.Second)
 			w.answer()
 		}
-		time.Sleep(f.gw.cfg.Drain)
+		time.Sleep(f.gw.config().Drain)
 		w.answer()
 		c.ended()
 		equal(t, "answers", c.has(), "1 2 3")
@@ -444,7 +444,7 @@ func TestPlainPeerStaysOpen(t *testing.T) {
 		synctest.Wait()
 		go func() { _, _ = io.Copy(io.Discard, c.conn) }()
 		f.stop()
-		if limit := f.gw.cfg.Drain + 2*f.gw.cfg.CloseTimeout; f.took > limit {
+		if limit := f.gw.config().Drain + 2*f.gw.config().CloseTimeout; f.took > limit {
 			t.Errorf("the stop took %v, more than %v", f.took, limit)
 		}
 	})

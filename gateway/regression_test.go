@@ -101,7 +101,7 @@ func TestLeftWithQueue(t *testing.T) {
 					p.send("x")
 				}
 				_ = p.conn.Close()
-				time.Sleep(c.most(f.gw.cfg))
+				time.Sleep(c.most(*f.gw.config()))
 				synctest.Wait()
 				equal(t, "clients left", f.gw.Stats().Clients, 0)
 			})
@@ -143,7 +143,7 @@ func TestHoldAfterWork(t *testing.T) {
 		synctest.Wait()
 		work.Wait()
 		conn.Close()
-		time.Sleep(f.gw.cfg.Hold - time.Second)
+		time.Sleep(f.gw.config().Hold - time.Second)
 		f.worker(echo)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -225,7 +225,7 @@ func TestRequestsAreBounded(t *testing.T) {
 				}()
 				select {
 				case <-done:
-				case <-time.After(3 * f.gw.cfg.HandshakeTimeout):
+				case <-time.After(3 * f.gw.config().HandshakeTimeout):
 					t.Error("still connected")
 				}
 				_ = conn.Close()
@@ -250,7 +250,7 @@ func TestPongWaitsItsTurn(t *testing.T) {
 			t.Fatal(err)
 		}
 		p.send("a")
-		time.Sleep(f.gw.cfg.WriteTimeout / 2)
+		time.Sleep(f.gw.config().WriteTimeout / 2)
 		go p.read()
 		synctest.Wait()
 		equal(t, "still there", p.got(), "a")
@@ -305,7 +305,7 @@ func TestTricklingReaderDoesNotDelayStop(t *testing.T) {
 		time.Sleep(6 * time.Second)
 		f.stop()
 		<-ended
-		if most := f.gw.cfg.AckWait + 3*f.gw.cfg.CloseTimeout; f.took > most {
+		if most := f.gw.config().AckWait + 3*f.gw.config().CloseTimeout; f.took > most {
 			t.Fatalf("took %v, at most %v was promised", f.took, most)
 		}
 	})

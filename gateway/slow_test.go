@@ -33,7 +33,7 @@ func TestSlowClient(t *testing.T) {
 		equal(t, "the neighbour gets all", neighbour.got(), strings.Join(want, " "))
 		equal(t, "counted", f.gw.Stats().ClosedSlow, 1)
 		equal(t, "events", rec.took(), "open open close:4000")
-		time.Sleep(f.gw.cfg.CloseTimeout + time.Millisecond)
+		time.Sleep(f.gw.config().CloseTimeout + time.Millisecond)
 		synctest.Wait()
 		// The write under way had its last chance; the rest was dropped with it.
 		if _, _, err := slow.conn.ReadMessage(); err == nil {
@@ -102,7 +102,7 @@ func TestWriteTimeout(t *testing.T) {
 			t.Fatal(err)
 		}
 		equal(t, "pushed", f.push(bus.ToAll, "", "a").Clients, 2)
-		time.Sleep(f.gw.cfg.WriteTimeout - time.Millisecond)
+		time.Sleep(f.gw.config().WriteTimeout - time.Millisecond)
 		go late.read()
 		time.Sleep(2 * time.Millisecond)
 		synctest.Wait()
@@ -128,13 +128,13 @@ func TestSilence(t *testing.T) {
 		start := time.Now()
 		go func() {
 			for range 60 {
-				time.Sleep(f.gw.cfg.PingInterval / 2)
+				time.Sleep(f.gw.config().PingInterval / 2)
 				talks.send("x")
 			}
 		}()
 		equal(t, "code", mute.closed(), bus.CloseSilent)
-		least := f.gw.cfg.PingInterval + f.gw.cfg.PongTimeout
-		if d := time.Since(start); d < least || d > least+f.gw.cfg.PongTimeout {
+		least := f.gw.config().PingInterval + f.gw.config().PongTimeout
+		if d := time.Since(start); d < least || d > least+f.gw.config().PongTimeout {
 			t.Fatalf("closed after %v", d)
 		}
 		equal(t, "pinged once", pings, 1)
@@ -143,7 +143,7 @@ func TestSilence(t *testing.T) {
 		equal(t, "who pongs stays", alive.open(), true)
 		equal(t, "who talks stays", talks.open(), true)
 		equal(t, "counted", f.gw.Stats().ClosedSilent, 1)
-		time.Sleep(f.gw.cfg.PingInterval * 30)
+		time.Sleep(f.gw.config().PingInterval * 30)
 	})
 }
 

@@ -92,7 +92,7 @@ func (g *Gateway) listen(ctx context.Context, l *listener) (net.Listener, error)
 		// There are no pings: the kernel finds out that the other side is gone,
 		// in the same time.
 		lc.KeepAliveConfig = net.KeepAliveConfig{
-			Enable: true, Idle: g.cfg.PingInterval, Interval: max(g.cfg.PongTimeout/keepAliveProbes, time.Second), Count: keepAliveProbes,
+			Enable: true, Idle: g.config().PingInterval, Interval: max(g.config().PongTimeout/keepAliveProbes, time.Second), Count: keepAliveProbes,
 		}
 	}
 	socket, err := lc.Listen(ctx, network, address)

@@ -37,10 +37,9 @@ type TapConfig struct {
 type tap struct {
 	// set at construction
 	gw    *Gateway
-	cfg   TapConfig
-	limit *rate.Limiter
 	queue chan *bus.Msg
 
+	limit   atomic.Pointer[rate.Limiter]
 	wanted  atomic.Pointer[tapped] // nil: nobody looks
 	skipped atomic.Int64
 
@@ -61,17 +60,28 @@ type tapped struct {
 	subjects []string
 }
 
-func newTap(gw *Gateway, cfg TapConfig) *tap {
-	return &tap{
-		gw: gw, cfg: cfg, limit: rate.NewLimiter(rate.Limit(cfg.Rate), max(cfg.Rate/10, 1)),
-		queue: make(chan *bus.Msg, tapQueue), registers: map[string]tapsOf{},
+func newTap(gw *Gateway) *tap {
+	t := &tap{gw: gw, queue: make(chan *bus.Msg, tapQueue), registers: map[string]tapsOf{}}
+	t.reload()
+	return t
+}
+
+// reload heeds what the gateway is told.
+func (t *tap) reload() {
+	cfg := t.gw.config().Tap
+	t.limit.Store(rate.NewLimiter(rate.Limit(cfg.Rate), max(cfg.Rate/10, 1)))
+	if !cfg.Enabled {
+		t.mu.Lock()
+		clear(t.registers)
+		t.updateLocked(time.Now())
+		t.mu.Unlock()
 	}
 }
 
 // heard takes what a register says about taps.
 func (t *tap) heard(m *bus.Msg) error {
 	said, err := bus.ParseTaps(m.Data)
-	if err != nil || !t.cfg.Enabled {
+	if err != nil || !t.gw.config().Tap.Enabled {
 		return err
 	}
 	t.mu.Lock()
@@ -152,13 +162,13 @@ func (w *tapped) wants(subject string) bool {
 
 // put has a message mirrored, unless that is too much. It never blocks.
 func (t *tap) put(subject string, header bus.Header, data []byte) {
-	if !t.limit.Allow() {
+	if !t.limit.Load().Allow() {
 		t.skipped.Add(1)
 		return
 	}
 	m := &bus.Msg{Subject: subject, Header: bus.Header{}, Data: data}
 	maps.Copy(m.Header, header)
-	if !t.cfg.Payloads && len(data) > 0 {
+	if !t.gw.config().Tap.Payloads && len(data) > 0 {
 		m.Header[bus.HeaderSize], m.Data = []string{strconv.Itoa(len(data))}, nil
 	}
 	select {

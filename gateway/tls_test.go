@@ -99,7 +99,7 @@ func TestTLSHandshakeTimeout(t *testing.T) {
 				if _, err := io.Copy(&bytes.Buffer{}, conn); err != nil {
 					t.Error(err)
 				}
-				if took := time.Since(start); took > f.gw.cfg.HandshakeTimeout+time.Second {
+				if took := time.Since(start); took > f.gw.config().HandshakeTimeout+time.Second {
 					t.Errorf("closed after %v", took)
 				}
 				_ = conn.Close()

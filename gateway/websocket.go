@@ -83,7 +83,7 @@ func (w *wsConn) Received(p []byte) (more bool) {
 		w.rest = append(w.rest, p...)
 		p = w.rest
 	}
-	limit := uint64(w.client.gw.cfg.MaxFrame)
+	limit := uint64(w.client.gw.config().MaxFrame)
 	for !w.over {
 		f, need, err := wsframe.Parse(p, wsframe.Client, max(limit, wsframe.MaxControl))
 		switch {
@@ -214,7 +214,7 @@ func (w *wsConn) finish(end closing, after afterClose) {
 // close_timeout from when there was one.
 func (w *wsConn) closeLocked() {
 	if w.timer == nil {
-		w.endInLocked(w.client.gw.cfg.CloseTimeout)
+		w.endInLocked(w.client.gw.config().CloseTimeout)
 	}
 	w.conn.Flush()
 }
@@ -231,7 +231,7 @@ func (w *wsConn) closeSentLocked() {
 		w.conn.CloseWrite()
 	case awaitClose: // Received gets it
 	}
-	w.endInLocked(w.client.gw.cfg.CloseTimeout)
+	w.endInLocked(w.client.gw.config().CloseTimeout)
 }
 
 // endInLocked ends the connection after d, whatever happens until then.
@@ -274,9 +274,9 @@ func (w *wsConn) Output(b []byte) (out []byte, within time.Duration) {
 	if w.closeState == closeSent {
 		return nil, 0
 	}
-	within = c.gw.cfg.WriteTimeout
+	within = c.gw.config().WriteTimeout
 	if c.ending {
-		within = c.gw.cfg.CloseTimeout
+		within = c.gw.config().CloseTimeout
 	}
 	o := &c.out
 	// Control frames first: they may stand between others, and must not wait for as

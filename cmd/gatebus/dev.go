@@ -55,7 +55,8 @@ with nothing to configure, and say what to try. To see or change what it runs:
 			if err != nil {
 				return err
 			}
-			return failed(runHost(cmd.Context(), cfg, func(at host.Addresses) { printDev(cmd.OutOrStdout(), at) }))
+			reload := func() (*configs.Config, error) { return flags.load(configs.Dev()) }
+			return failed(runHost(cmd.Context(), cfg, reload, func(at host.Addresses) { printDev(cmd.OutOrStdout(), at) }))
 		},
 	}
 	flags.add(cmd, false)

@@ -56,9 +56,10 @@ func (f *sourceFlags) load(src configs.Source) (*configs.Config, error) {
 	return configs.Load(src)
 }
 
-// newLogger makes the log that the configuration asks for, on standard error.
-func newLogger(c configs.Log) *slog.Logger {
-	opts := &slog.HandlerOptions{Level: c.SlogLevel()}
+// newLogger makes the log that the configuration asks for, on standard error; of the
+// level, whatever that is by then.
+func newLogger(c configs.Log, level slog.Leveler) *slog.Logger {
+	opts := &slog.HandlerOptions{Level: level}
 	if c.Format == "json" {
 		return slog.New(slog.NewJSONHandler(os.Stderr, opts))
 	}

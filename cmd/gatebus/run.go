@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -23,7 +24,7 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "run -c FILE",
 		Short:   "Run the roles that a file names",
-		Long:    "Run the roles that FILE names (register:, gateway:, worker:) in one process.\nSIGTERM and SIGINT drain and stop it; a second one ends it at once.",
+		Long:    "Run the roles that FILE names (register:, gateway:, worker:) in one process.\nSIGTERM and SIGINT drain and stop it; a second one ends it at once.\nSIGHUP reads FILE again and heeds what needs no restart; the log says what does.",
 		Example: "  gatebus run -c host1.yaml\n  gatebus run -c host1.yaml --set log.level=debug",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,7 +38,8 @@ func newRun() *cobra.Command {
 			if err := cfg.Require(); err != nil {
 				return err
 			}
-			return failed(runHost(cmd.Context(), cfg, nil))
+			reload := func() (*configs.Config, error) { return flags.load(configs.Source{}) }
+			return failed(runHost(cmd.Context(), cfg, reload, nil))
 		},
 	}
 	flags.add(cmd, true)
@@ -50,7 +52,8 @@ func newRole(role configs.Role) *cobra.Command {
 		Use:   string(role) + " [-c FILE]",
 		Short: fmt.Sprintf("Run only the %s", role),
 		Long: fmt.Sprintf(`Run only the %s of FILE; without a file, one with the defaults.
-SIGTERM and SIGINT drain and stop it; a second one ends it at once.`, role),
+SIGTERM and SIGINT drain and stop it; a second one ends it at once. SIGHUP reads
+FILE again and heeds what needs no restart; the log says what does.`, role),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			src := configs.Source{}
@@ -65,23 +68,52 @@ SIGTERM and SIGINT drain and stop it; a second one ends it at once.`, role),
 				return err
 			}
 			cfg.Only(role)
-			return failed(runHost(cmd.Context(), cfg, nil))
+			reload := func() (*configs.Config, error) {
+				cfg, err := flags.load(src)
+				if err == nil {
+					cfg.Only(role)
+				}
+				return cfg, err
+			}
+			return failed(runHost(cmd.Context(), cfg, reload, nil))
 		},
 	}
 	flags.add(cmd, true)
 	return cmd
 }
 
-// runHost runs a host until ctx ends and it has drained. started, if not nil,
-// is called when all ports are open.
-func runHost(ctx context.Context, cfg *configs.Config, started func(host.Addresses)) error {
-	log := newLogger(cfg.Log)
-	defer heedHangup(log)()
+// runHost runs a host until ctx ends and it has drained. reload loads its
+// configuration anew; started, if not nil, is called when all ports are open.
+func runHost(ctx context.Context, cfg *configs.Config, reload func() (*configs.Config, error), started func(host.Addresses)) error {
+	level := new(slog.LevelVar)
+	level.Set(cfg.Log.SlogLevel())
+	log := newLogger(cfg.Log, level)
+	hangups := make(chan os.Signal, 1) // by default the signal would end the process, without draining
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	defer tuneHeap()()
 	h, at, err := host.Start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
+	defer heedHangups(hangups, func() {
+		cfg, err := reload()
+		if err != nil {
+			log.Error("cannot reload; all stays as it is", "err", err)
+			return
+		}
+		notifyManager(log, daemon.SdNotifyReloading)
+		done, err := h.Reload(cfg)
+		notifyManager(log, daemon.SdNotifyReady)
+		if err != nil {
+			log.Error("not all is reloaded", "err", err)
+		}
+		level.Set(cfg.Log.SlogLevel())
+		log.Info("reloaded", "changed", strings.Join(done.Changed, " "))
+		if len(done.Restart) > 0 {
+			log.Warn("some changes need a restart", "keys", strings.Join(done.Restart, " "))
+		}
+	})()
 	notifyManager(log, daemon.SdNotifyReady)
 	log.Info("started", append([]any{"version", versionLine()}, listeners(at)...)...)
 	if started != nil {
@@ -117,24 +149,21 @@ func tuneHeap() (stop func()) {
 	}
 }
 
-// heedHangup says, until stop is called, that a SIGHUP does not reload yet. By
-// default the signal would end the process, without draining.
-func heedHangup(log *slog.Logger) (stop func()) {
-	signals, end, done := make(chan os.Signal, 1), make(chan struct{}), make(chan struct{})
-	signal.Notify(signals, syscall.SIGHUP)
+// heedHangups calls reload for each signal, until stop is called.
+func heedHangups(signals <-chan os.Signal, reload func()) (stop func()) {
+	end, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
 			case <-signals:
-				log.Warn("reload is not there yet; restart to apply changes")
+				reload()
 			case <-end:
 				return
 			}
 		}
 	}()
 	return func() {
-		signal.Stop(signals)
 		close(end)
 		<-done
 	}

@@ -21,7 +21,7 @@ import (
 
 // Host is the roles of one configuration in one process.
 type Host struct {
-	cfg  *configs.Config
+	cfg  *configs.Config // that it was started with
 	log  *slog.Logger
 	keys *keys.Keys // nil without a secret
 
@@ -29,6 +29,8 @@ type Host struct {
 	admin *admin.Server
 
 	stopping atomic.Bool // Run has begun to stop the parts
+
+	latest *configs.Config // owned by Reload
 }
 
 // errStopping is why a host that stops is not ready.
@@ -65,7 +67,7 @@ func (a Addresses) ClientsURL() string {
 // Start takes all the ports and starts the servers of the configured roles. An
 // error means that nothing is left running. Run must follow.
 func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, Addresses, error) {
-	h := &Host{cfg: cfg, log: log}
+	h := &Host{cfg: cfg, latest: cfg, log: log}
 	var at Addresses
 	if cfg.Secret != "" {
 		k, err := keys.Derive(string(cfg.Secret))

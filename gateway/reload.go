@@ -1,0 +1,51 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Reloadable are the keys of Config that [Gateway.Reload] can change. A certificate
+// is read anew though its key does not change.
+var Reloadable = []string{
+	"max_deliver", "hold", "drain", "max_frame", "queue_frames", "queue_bytes", "send_frames", "send_bytes",
+	"handshake_timeout", "write_timeout", "ping_interval", "pong_timeout", "close_timeout",
+	"tap.enabled", "tap.payloads", "tap.rate",
+}
+
+// config is what the gateway is told, as of now.
+func (g *Gateway) config() *Config { return g.live.Load() }
+
+// Reload has the gateway heed another configuration, as far as the keys are
+// [Reloadable], and read its certificates anew. It concerns clients that are connected
+// too, from what they do next on. The time for the HTTP request of a handshake stays
+// what it was. On an error that says what is wrong with the configuration, nothing
+// has changed; one about a certificate leaves that as it was, and all else is heeded.
+// It may be called at any time, by one goroutine at a time.
+func (g *Gateway) Reload(cfg Config) error {
+	if err := cfg.Validate(); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
+	next := *g.config()
+	next.MaxDeliver, next.Hold, next.Drain = cfg.MaxDeliver, cfg.Hold, cfg.Drain
+	next.MaxFrame, next.QueueFrames, next.QueueBytes = cfg.MaxFrame, cfg.QueueFrames, cfg.QueueBytes
+	next.SendFrames, next.SendBytes = cfg.SendFrames, cfg.SendBytes
+	next.HandshakeTimeout, next.WriteTimeout, next.CloseTimeout = cfg.HandshakeTimeout, cfg.WriteTimeout, cfg.CloseTimeout
+	next.PingInterval, next.PongTimeout = cfg.PingInterval, cfg.PongTimeout
+	next.Tap = cfg.Tap
+	g.live.Store(&next)
+	g.tap.reload()
+	select {
+	case g.reloaded <- struct{}{}:
+	default:
+	}
+	var errs []error
+	for _, l := range g.listeners {
+		if l.certificate != nil {
+			if err := l.certificate.load(); err != nil {
+				errs = append(errs, fmt.Errorf("gateway: listener %s: %w", l.cfg.Name, err))
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
