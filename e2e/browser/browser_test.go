@@ -231,7 +231,7 @@ func (w *window) screenshots(name string) {
 		return
 	}
 	for _, scheme := range []string{"light", "dark"} {
-		for _, width := range []int64{390, 1280} {
+		for _, width := range []int64{375, 768, 1280} {
 			w.do(chromedp.EmulateViewport(width, 800), chromedp.Func(func(ctx context.Context, page *chromedp.Target) error {
 				_, err := cdp.Call(ctx, page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
 					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},

@@ -19,22 +19,36 @@ const BinaryEnv = "GATEBUS_TEST_BINARY"
 
 var binary struct {
 	once sync.Once
-	dir  string
 	path string
 	err  error
 }
+
+// built are the programs that were built, in a directory that is removed at the
+// end.
+var built = struct {
+	mu    sync.Mutex
+	dir   string // "" before the first one
+	paths map[string]string
+}{paths: map[string]string{}}
 
 // Binary is the path of the gatebus command. The first call builds it.
 func Binary() (string, error) {
 	binary.once.Do(func() {
 		if binary.path = os.Getenv(BinaryEnv); binary.path == "" {
-			binary.path, binary.err = build()
+			binary.path, binary.err = Program("cmd/gatebus")
 		}
 	})
 	return binary.path, binary.err
 }
 
-func build() (string, error) {
+// Program is the path of the program of a main package of the module, by its
+// directory, such as examples/chat. The first call builds it.
+func Program(dir string) (string, error) {
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if path := built.paths[dir]; path != "" {
+		return path, nil
+	}
 	root, err := ModuleRoot()
 	if err != nil {
 		return "", err
@@ -42,12 +56,15 @@ func build() (string, error) {
 	if err := touchSources(root); err != nil {
 		return "", err
 	}
-	dir, err := os.MkdirTemp("", "gatebus-testbed-")
-	if err != nil {
+	if built.dir == "" {
+		if built.dir, err = os.MkdirTemp("", "gatebus-testbed-"); err != nil {
+			return "", fmt.Errorf("testbed: %w", err)
+		}
+	}
+	path := filepath.Join(built.dir, filepath.FromSlash(dir))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("testbed: %w", err)
 	}
-	binary.dir = dir
-	path := filepath.Join(dir, "gatebus")
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
@@ -55,11 +72,12 @@ func build() (string, error) {
 	if RaceEnabled {
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "./cmd/gatebus")...)
+	cmd := exec.Command("go", append(args, "./"+dir)...)
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", errors.Join(fmt.Errorf("testbed: go build ./cmd/gatebus: %w\n%s", err, out), removeBinary())
+		return "", fmt.Errorf("testbed: go build ./%s: %w\n%s", dir, err, out)
 	}
+	built.paths[dir] = path
 	return path, nil
 }
 
@@ -103,9 +121,12 @@ func ModuleRoot() (string, error) {
 	return filepath.Dir(mod), nil
 }
 
-func removeBinary() error {
-	if binary.dir == "" {
+// removeBuilt removes the programs.
+func removeBuilt() error {
+	built.mu.Lock()
+	defer built.mu.Unlock()
+	if built.dir == "" {
 		return nil
 	}
-	return os.RemoveAll(binary.dir)
+	return os.RemoveAll(built.dir)
 }

@@ -42,7 +42,7 @@ func (m main) Run() int {
 	return code
 }
 
-// CleanUp removes the binary and kills every process that is still there. Its
+// CleanUp removes what was built and kills every process that is still there. Its
 // error names those.
 func CleanUp() error {
 	running.mu.Lock()
@@ -56,7 +56,7 @@ func CleanUp() error {
 		errs = append(errs, fmt.Errorf("%s (process %d) was left running", p.Name, p.Pid()))
 		p.end()
 	}
-	return errors.Join(append(errs, removeBinary())...)
+	return errors.Join(append(errs, removeBuilt())...)
 }
 
 // running are the processes that have not ended.

@@ -1,0 +1,225 @@
+package browser
+
+import (
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/gatebus/gatebus/internal/testbed"
+)
+
+// startExample starts an example that is a worker and serves a page, for the
+// cluster and these gateways. It returns the address of the page.
+func startExample(t *testing.T, c *testbed.Cluster, name string, host int, gateways ...*testbed.Process) (*testbed.Process, string) {
+	t.Helper()
+	ctx, cancel := testbed.Soon()
+	defer cancel()
+	program, err := testbed.Program("examples/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	for _, g := range gateways {
+		addr, err := g.Addr(ctx, "clients")
+		if err != nil {
+			t.Fatal(err)
+		}
+		urls = append(urls, "ws://"+addr)
+	}
+	p := testbed.Start(t, testbed.Spec{Name: fmt.Sprintf("examples/%s on host %d", name, host), Path: program, Args: []string{
+		"-listen", testbed.MustFreeAddr(t, testbed.Host(host)),
+		"-registers", c.URLs(),
+		"-gateways", strings.Join(urls, ","),
+	}})
+	page, err := p.Addr(ctx, "page")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p, "http://" + page + "/"
+}
+
+// pond is what pond.state() says in a page.
+type pond struct {
+	Connection, Gateway string
+	FPS                 int
+	Me                  tadpole
+	Others              []tadpole
+}
+
+type tadpole struct {
+	ID, Name, Says string
+	X, Y           float64
+	Asleep         bool
+}
+
+func (w *window) pond() pond {
+	w.t.Helper()
+	var p pond
+	if err := json.Unmarshal([]byte(w.eval("JSON.stringify(window.pond ? pond.state() : {})")), &p); err != nil {
+		w.t.Fatal(err)
+	}
+	return p
+}
+
+// other is another tadpole by its name; none if it is not there.
+func (p pond) other(name string) (tadpole, bool) {
+	for _, o := range p.Others {
+		if o.Name == name {
+			return o, true
+		}
+	}
+	return tadpole{}, false
+}
+
+// meets waits until the page shows exactly these others.
+func (w *window) meets(names ...string) {
+	w.t.Helper()
+	w.eventually("who is there", func() error {
+		p := w.pond()
+		for _, name := range names {
+			if _, ok := p.other(name); !ok {
+				return fmt.Errorf("want %v, it shows %+v", names, p.Others)
+			}
+		}
+		if len(p.Others) != len(names) {
+			return fmt.Errorf("want %v, it shows %+v", names, p.Others)
+		}
+		return nil
+	})
+}
+
+// swims has the page's tadpole go somewhere, and waits until it is there.
+func (w *window) swims(x, y float64) {
+	w.t.Helper()
+	w.do(chromedp.Evaluate[chromedp.Void](fmt.Sprintf("pond.swimTo(%v, %v)", x, y)))
+	w.eventually("the own tadpole", func() error { return near(w.pond().Me, x, y) })
+}
+
+// watches waits until the page shows the other one near a place.
+func (w *window) watches(name string, x, y float64) {
+	w.t.Helper()
+	w.eventually(name+"'s tadpole", func() error {
+		o, _ := w.pond().other(name)
+		return near(o, x, y)
+	})
+}
+
+// speaks says something: Enter, the text, Enter.
+func (w *window) speaks(text string) {
+	w.t.Helper()
+	w.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("pond").focus()`), chromedp.KeyEvent("\r"))
+	w.say(text)
+}
+
+func near(t tadpole, x, y float64) error {
+	if math.Hypot(t.X-x, t.Y-y) > 20 {
+		return fmt.Errorf("want it at %v, %v; it is %+v", x, y, t)
+	}
+	return nil
+}
+
+// enter opens the pond, as somebody of that name.
+func (w *window) enter(page string) {
+	w.t.Helper()
+	w.do(chromedp.Navigate(page + "&name=" + url.QueryEscape(w.name)))
+	w.eventually("the connection", func() error {
+		if p := w.pond(); p.Connection != "open" || p.Me.ID == "" {
+			return fmt.Errorf("it is %+v", p)
+		}
+		return nil
+	})
+}
+
+// TestTodpole has three visitors in one pond, of two gateways and two workers.
+func TestTodpole(t *testing.T) {
+	browser := startBrowser(t)
+	c := testbed.NewCluster(t, 1)
+	c.Register(0)
+	g1, g2 := c.Gateway("g1"), c.Gateway("g2")
+	waitReady(t, g1)
+	waitReady(t, g2)
+	w3, page := startExample(t, c, "todpole", 3, g1, g2)
+	w4, page4 := startExample(t, c, "todpole", 4, g1, g2)
+
+	ann, bob, cleo := openWindow(t, browser, "Ann"), openWindow(t, browser, "Bob <b>"), openWindow(t, browser, "Cleo")
+	ann.enter(page + gatewayQuery(t, g1))
+	ann.sees("count", "you are alone")
+	ann.screenshots("todpole-alone")
+	bob.enter(page4 + gatewayQuery(t, g2))
+	cleo.enter(page4 + "?")
+	ann.meets("Bob <b>", "Cleo")
+	bob.meets("Ann", "Cleo")
+	cleo.meets("Ann", "Bob <b>")
+	cleo.sees("count", "3 tadpoles")
+
+	// Each sees the others where they are, and what they say above them.
+	ann.swims(-120, 40)
+	bob.swims(130, -70)
+	cleo.swims(20, 150)
+	for _, w := range []*window{bob, cleo} {
+		w.watches("Ann", -120, 40)
+	}
+	ann.watches("Bob <b>", 130, -70)
+	ann.watches("Cleo", 20, 150)
+	bob.speaks("Grüß euch <i>alle</i> 👋")
+	cleo.speaks("What a fine pond, with room for everybody who comes along!")
+	for _, w := range []*window{ann, cleo} {
+		w.eventually("Bob's bubble", func() error {
+			if o, _ := w.pond().other("Bob <b>"); o.Says != "Grüß euch <i>alle</i> 👋" {
+				return fmt.Errorf("it is %+v", o)
+			}
+			return nil
+		})
+		w.sees("log", "Bob <b>: Grüß euch <i>alle</i> 👋")
+	}
+	ann.speaks("Hello there, you two. Is it always as quiet as this here, or do more come in the evening?")
+	ann.screenshots("todpole")
+	for _, w := range []*window{ann, bob, cleo} {
+		w.quiet()
+	}
+	t.Logf("pictures a second: %d, %d, %d", ann.pond().FPS, bob.pond().FPS, cleo.pond().FPS)
+
+	// A worker is killed in the middle, and nobody notices.
+	w4.Kill()
+	bob.swims(-60, -160)
+	ann.watches("Bob <b>", -60, -160)
+	ann.speaks("Still here?")
+	bob.sees("log", "Ann: Still here?")
+	for _, w := range []*window{ann, bob, cleo} {
+		if p := w.pond(); p.Connection != "open" {
+			t.Errorf("window of %s noticed: %+v", w.name, p)
+		}
+		w.quiet()
+	}
+
+	// Who closes the page is gone.
+	cleo.do(chromedp.Navigate("about:blank"))
+	ann.meets("Bob <b>")
+	bob.meets("Ann")
+	ann.sees("log", "Cleo is gone")
+
+	// Nonsense is answered, and harms nobody.
+	ann.do(chromedp.Evaluate[chromedp.Void](`pond.send({type: "move", x: 1e9, y: 0, a: 0, at: 1})`))
+	ann.sees("complaint", "is not in the pond")
+	bob.watches("Ann", -120, 40)
+
+	bob.staysHome()
+	ann.staysHome()
+	stop(t, w3)
+}
+
+func gatewayQuery(t *testing.T, g *testbed.Process) string {
+	t.Helper()
+	ctx, cancel := testbed.Soon()
+	defer cancel()
+	addr, err := g.Addr(ctx, "clients")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "?gateway=" + url.QueryEscape("ws://"+addr)
+}
