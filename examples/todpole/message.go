@@ -18,21 +18,18 @@ const (
 	maxName  = 20      // characters
 	maxText  = 140     // characters
 	radius   = 1000    // of the pond, whose middle is 0, 0
-	maxCount = 1 << 53 // of n and at: what JavaScript counts to
+	maxTime  = 1 << 53 // milliseconds: what JavaScript counts to
 )
 
 // message is what a page sends:
 //
 //	hello                      who am I?
 //	move  x, y, a, at, asleep  where its tadpole is
-//	say   n, text              what it says
+//	say   text                 what it says
 //	name  name                 what it is called from now on
 type message struct {
 	Type string `json:"type"`
 	place
-	// N numbers what a page says, so that the others can tell if they have heard
-	// it already: a frame whose worker dies is handled once more.
-	N    int64  `json:"n"`
 	Text string `json:"text"`
 	Name string `json:"name"`
 }
@@ -63,9 +60,6 @@ func parse(data []byte) (message, error) {
 	case "move":
 		return m, m.place.check()
 	case "say":
-		if m.N < 1 || m.N > maxCount {
-			return m, errors.New("say: n must count from 1")
-		}
 		if n := utf8.RuneCountInString(m.Text); n > maxText {
 			return m, fmt.Errorf("say: a text of %d characters; at most %d", n, maxText)
 		}
@@ -89,7 +83,7 @@ func (p *place) check() error {
 		return fmt.Errorf("move: (%g, %g) is not in the pond, whose radius is %d", p.X, p.Y, radius)
 	case math.Abs(p.Angle) > math.Pi+0.01:
 		return fmt.Errorf("move: an angle of %g; it is from -π to π", p.Angle)
-	case p.At < 0 || p.At > maxCount:
+	case p.At < 0 || p.At > maxTime:
 		return errors.New("move: at must be a number of milliseconds")
 	}
 	return nil

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -25,6 +26,7 @@ type visitor struct {
 //	welcome  id, name, hue        the page's own tadpole, in answer to hello
 //	join     id, name, hue        one that comes
 //	move     id, name, hue, x, y, a, at, asleep
+//	name     id, name, hue        one that is called something else now
 //	say      id, name, hue, n, text
 //	leave    id                   one that is gone
 //	error    text                 what was wrong with what the page sent
@@ -33,7 +35,9 @@ type news struct {
 	ID   bus.ClientID `json:"id,omitempty"`
 	*visitor
 	*place
-	N    int64  `json:"n,omitempty"`
+	// N tells whether it has been said before: a frame whose worker dies in the
+	// middle is handled once more.
+	N    uint64 `json:"n,omitempty"`
 	Text string `json:"text,omitempty"`
 }
 
@@ -76,7 +80,7 @@ func enter(ev *worker.Event) error {
 
 // receive handles a frame. Whatever is wrong with it is answered, and nobody else
 // hears of it.
-func receive(_ context.Context, ev *worker.Event) error {
+func receive(ctx context.Context, ev *worker.Event) error {
 	var v visitor
 	if err := json.Unmarshal(ev.Session, &v); err != nil {
 		return fmt.Errorf("todpole: session of %s: %w", ev.Client.ID(), err)
@@ -91,9 +95,30 @@ func receive(_ context.Context, ev *worker.Event) error {
 	case "move":
 		return tellOthers(ev, news{Type: "move", visitor: &v, place: &m.place})
 	case "say":
-		return tellOthers(ev, news{Type: "say", visitor: &v, N: m.N, Text: m.Text})
+		return tellOthers(ev, news{Type: "say", visitor: &v, N: ev.Seq, Text: m.Text})
+	case "name":
+		v.Name = m.Name
+		return rename(ctx, ev, v)
 	}
 	return nil
+}
+
+// rename has the gateway keep the new name before anybody hears of it.
+func rename(ctx context.Context, ev *worker.Event, v visitor) error {
+	session, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("todpole: session: %w", err)
+	}
+	switch err := ev.Client.SetSession(ctx, session); {
+	case errors.Is(err, worker.ErrNoClient):
+		return nil // it has just left
+	case err != nil:
+		return fmt.Errorf("todpole: %w", err)
+	}
+	if err := tellOthers(ev, news{Type: "name", visitor: &v}); err != nil {
+		return err
+	}
+	return answer(ev, news{Type: "welcome", ID: ev.Client.ID(), visitor: &v})
 }
 
 // tellOthers tells all but the client of the event about it.

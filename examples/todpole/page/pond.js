@@ -135,7 +135,6 @@ function stroke(seconds) {
 }
 
 // The connection, and what comes over it.
-let count = Math.floor(performance.timeOrigin % 1e12); // numbers what is said, higher after each reload
 let told = { at: -1e9, x: 0, y: 0, a: 0, asleep: false }, greet = false;
 let connection = null, status = 'connecting';
 
@@ -161,6 +160,11 @@ const receive = {
   join(m) {
     if (shoal.met(m)) note(`${m.name} is here`);
     greet = true; // it wants to know where everybody is
+  },
+  name(m) {
+    const before = shoal.tadpoles.get(m.id)?.name;
+    shoal.met(m);
+    if (before && before !== m.name) note(`${before} is ${m.name} now`);
   },
   move(m) {
     shoal.met(m);
@@ -243,7 +247,7 @@ el('naming').onsubmit = e => {
 el('saying').onsubmit = e => {
   e.preventDefault();
   const text = el('text').value.trim();
-  if (!text || !connection?.send({ type: 'say', n: ++count, text })) return;
+  if (!text || !connection?.send({ type: 'say', text })) return;
   me.say(text);
   note(`${me.name}: ${text}`);
   el('text').value = '';

@@ -13,7 +13,7 @@ const silence = 9_000, sleepingSilence = 120_000; // then it is gone, goodbye or
 
 export class Shoal {
   tadpoles = new Map(); // by id
-  #heard = new Map(); // id: the highest n it has said
+  #heard = new Set(); // what was said, of late
 
   // met notes a tadpole, and tells whether it is new.
   met({ id, name, hue }) {
@@ -49,21 +49,21 @@ export class Shoal {
 
   // said notes what one says, and tells whether it is news.
   said({ id, n, text }) {
-    if (n <= (this.#heard.get(id) ?? 0)) return false;
-    this.#heard.set(id, n);
+    const what = `${id} ${n}`;
+    if (this.#heard.has(what)) return false;
+    this.#heard.add(what);
+    if (this.#heard.size > 200) this.#heard.delete(this.#heard.values().next().value);
     this.tadpoles.get(id).say(String(text));
     return true;
   }
 
   left(id) {
     this.tadpoles.delete(id);
-    this.#heard.delete(id);
   }
 
   // emptied forgets all: after a new connection, who is there will say so.
   emptied() {
     this.tadpoles.clear();
-    this.#heard.clear();
   }
 
   // swim moves all to where they are shown now, and drops those that have not been

@@ -3,7 +3,7 @@
 // Whether and when to come back is what the close code says: docs/close-codes.md.
 
 // Codes after which it makes no sense to connect again.
-const final = new Set([1000, 1001, 1002, 1007, 1008, 1009, 4002]);
+const final = new Set([1000, 1001, 1002, 1007, 1008, 1009, 4002, 4003]);
 // The gateway stops or restarts: to another one, at once.
 const restart = 1012;
 
