@@ -270,11 +270,6 @@ el('saying').onsubmit = e => {
   el('text').value = '';
   following = true;
 };
-el('text').onkeydown = e => {
-  if (e.key !== 'Enter' || e.shiftKey || e.isComposing) return;
-  e.preventDefault();
-  el('saying').requestSubmit();
-};
 el('going').onsubmit = e => {
   e.preventDefault();
   go(el('new-room').value);
