@@ -256,9 +256,10 @@ addEventListener('pagehide', () => connection?.leave());
 addEventListener('pageshow', e => { if (e.persisted) location.reload(); });
 
 // One picture after the other.
-let last = performance.now(), pace = 16.7, fine = true, wakes = 0, counted = -1;
+let last = performance.now(), pace = 16.7, work = 0, fine = true, wakes = 0, counted = -1;
 
 function frame(now) {
+  const began = performance.now();
   const seconds = Math.min(0.1, Math.max(0, (now - last) / 1000));
   adapt(now - last);
   last = now;
@@ -290,6 +291,7 @@ function frame(now) {
     counted = others.length;
     el('count').textContent = counted === 0 ? 'you are alone' : `${counted + 1} tadpoles`;
   }
+  work += (performance.now() - began - work) * 0.05;
   requestAnimationFrame(frame);
 }
 
@@ -342,14 +344,17 @@ function adapt(took) {
   slow = pace > 22 ? slow + took : Math.max(0, slow - took);
   if (slow < 2_500) return;
   slow = 0;
-  if (camera.sharp > 1) { camera.sharp = 1; resize(); } else fine = false;
+  if (camera.sharp > 1) camera.sharp = 1;
+  else if (fine) fine = false;
+  else camera.sharp = 0.7;
+  resize();
 }
 
 // For tests, and for whoever wants to know what goes on: pond.state() in the
 // console.
 globalThis.pond = {
   state: () => ({
-    connection: status, gateway: connection?.gateway, fps: Math.round(1000 / pace), fine,
+    connection: status, gateway: connection?.gateway, fps: Math.round(1000 / pace), work, fine, sharp: camera.sharp, // work: milliseconds that a picture takes here
     me: { id: me.id, name: me.name, hue: me.hue, x: me.x, y: me.y, says: me.bubble?.text ?? '' },
     others: [...shoal.shown()].map(t => ({ id: t.id, name: t.name, hue: t.hue, x: t.x, y: t.y, says: t.bubble?.text ?? '', asleep: t.asleep })),
   }),
