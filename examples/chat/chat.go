@@ -132,7 +132,7 @@ func enter(ctx context.Context, ev *worker.Event, s session, room string) error 
 		if err := keep(ctx, ev, s); err != nil {
 			return err
 		}
-		if err := tell(ev, s.Room, news{Type: "join", Name: s.Name}); err != nil {
+		if err := tell(ev, s.Room, news{Type: "join", Name: s.Name}, ev.Client.ID()); err != nil {
 			return err
 		}
 	}
@@ -161,15 +161,15 @@ func keep(ctx context.Context, ev *worker.Event, s session) error {
 	return nil
 }
 
-// tell tells everybody in a room something about the client of the event, that
-// client too if it is there.
-func tell(ev *worker.Event, room string, n news) error {
+// tell tells everybody in a room but those excepted something about the client of
+// the event.
+func tell(ev *worker.Event, room string, n news, except ...bus.ClientID) error {
 	n.ID, n.Room = ev.Client.ID(), room
 	data, err := json.Marshal(n)
 	if err != nil {
 		return fmt.Errorf("chat: %s: %w", n.Type, err)
 	}
-	return ev.Cluster.SendGroup(group(room), worker.Text, data)
+	return ev.Cluster.SendGroup(group(room), worker.Text, data, except...)
 }
 
 // answer tells the client of the event alone.
