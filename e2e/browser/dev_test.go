@@ -37,13 +37,7 @@ func waitReady(t *testing.T, p *testbed.Process) *testbed.Process {
 // chatPage is the address of the chat page.
 func chatPage(t *testing.T, p *testbed.Process) string {
 	t.Helper()
-	ctx, cancel := testbed.Soon()
-	defer cancel()
-	admin, err := p.Addr(ctx, "admin")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return "http://" + admin + "/chat"
+	return "http://" + addr(t, p, "admin") + "/chat"
 }
 
 // stop stops the process as Ctrl-C does, and wants it to end well.

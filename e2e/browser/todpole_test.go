@@ -1,14 +1,18 @@
 package browser
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/chromedp"
 	"github.com/gorilla/websocket"
 
@@ -87,6 +91,38 @@ func (w *window) speaks(text string) {
 	w.t.Helper()
 	w.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("pond").focus()`), chromedp.KeyEvent("\r"))
 	w.say(text)
+}
+
+// steers waits until what is done has the own tadpole swim.
+func (w *window) steers(by string, steps ...chromedp.Action[chromedp.Void]) {
+	w.t.Helper()
+	before := w.pond().Me
+	w.do(steps...)
+	w.eventually("swimming by "+by, func() error {
+		if me := w.pond().Me; math.Hypot(me.X-before.X, me.Y-before.Y) < 40 {
+			return fmt.Errorf("it is still at %v, %v", me.X, me.Y)
+		}
+		return nil
+	})
+}
+
+// touch puts a finger somewhere, or, without a place, lifts it.
+func touch(kind input.DispatchTouchEventType, place ...float64) chromedp.Action[chromedp.Void] {
+	p := input.DispatchTouchEventParams{Type: kind, TouchPoints: []*input.TouchPoint{}}
+	if len(place) == 2 {
+		p.TouchPoints = append(p.TouchPoints, &input.TouchPoint{X: place[0], Y: place[1]})
+	}
+	return chromedp.Func(func(ctx context.Context, page *chromedp.Target) error {
+		_, err := cdp.Call(ctx, page, input.DispatchTouchEvent, p)
+		return err
+	})
+}
+
+func arrowRight(kind input.DispatchKeyEventType) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, page *chromedp.Target) error {
+		_, err := cdp.Call(ctx, page, input.DispatchKeyEvent, input.DispatchKeyEventParams{Type: kind, Key: "ArrowRight", Code: "ArrowRight", WindowsVirtualKeyCode: 39})
+		return err
+	})
 }
 
 func near(t tadpole, x, y float64) error {
@@ -170,16 +206,42 @@ func TestTodpole(t *testing.T) {
 		w.quiet()
 	}
 
+	// A pointer, a finger and the keys steer.
+	ann.steers("a pointer", chromedp.MouseEvent(chromedp.MouseMoved, 60, 60))
+	bob.steers("a finger", touch(input.DispatchTouchEventTypeTouchStart, 600, 120), touch(input.DispatchTouchEventTypeTouchEnd))
+	cleo.steers("a key", chromedp.Evaluate[chromedp.Void](`document.getElementById("pond").focus()`), arrowRight(input.DispatchKeyEventTypeRawKeyDown))
+	cleo.do(arrowRight(input.DispatchKeyEventTypeKeyUp))
+
+	// The gateway of one is stopped: its page finds the other, and its friends.
+	used, its := g1, cleo.pond()
+	if !strings.HasPrefix(its.Me.ID, "g1-") {
+		used = g2
+	}
+	stop(t, used)
+	cleo.eventually("another gateway", func() error {
+		if p := cleo.pond(); p.Connection != "open" || p.Gateway == its.Gateway || p.Me.ID == its.Me.ID {
+			return fmt.Errorf("it is %+v", p)
+		}
+		return nil
+	})
+	cleo.takeComplaints() // one for each try where nobody listens any more
+	waitReady(t, used.Again())
+	ann.meets("Bob <b>", "Cleo")
+	bob.meets("Ann", "Cleo")
+	cleo.meets("Ann", "Bob <b>")
+	for _, w := range []*window{ann, bob, cleo} {
+		w.takeComplaints()
+	}
+
 	// Who closes the page is gone.
 	cleo.do(chromedp.Navigate("about:blank"))
 	ann.meets("Bob <b>")
 	bob.meets("Ann")
-	ann.sees("log", "Cleo is gone")
 
 	// Nonsense is answered, and harms nobody.
 	ann.do(chromedp.Evaluate[chromedp.Void](`pond.send({type: "move", x: 1e9, y: 0, a: 0, at: 1})`))
 	ann.sees("complaint", "is not in the pond")
-	bob.watches("Ann", -120, 40)
+	bob.meets("Ann")
 
 	bob.staysHome()
 	ann.staysHome()
@@ -228,15 +290,12 @@ func swarm(t *testing.T, g *testbed.Process, n int) {
 	t.Helper()
 	ctx, cancel := testbed.Soon()
 	defer cancel()
-	addr, err := g.Addr(ctx, "clients")
-	if err != nil {
-		t.Fatal(err)
-	}
+	gateway := addr(t, g, "clients")
 	end := make(chan struct{})
 	var wg sync.WaitGroup
 	t.Cleanup(func() { close(end); wg.Wait() })
 	for i := range n {
-		conn, _, err := websocket.DefaultDialer.DialContext(ctx, fmt.Sprintf("ws://%s/pond?name=T%d&hue=%d", addr, i+1, i*360/n), nil)
+		conn, _, err := websocket.DefaultDialer.DialContext(ctx, fmt.Sprintf("ws://%s/pond?name=T%d&hue=%d", gateway, i+1, i*360/n), nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 )
@@ -61,7 +62,7 @@ func Program(dir string) (string, error) {
 			return "", fmt.Errorf("testbed: %w", err)
 		}
 	}
-	path := filepath.Join(built.dir, filepath.FromSlash(dir))
+	path := filepath.Join(built.dir, strconv.Itoa(len(built.paths)), filepath.Base(dir))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return "", fmt.Errorf("testbed: %w", err)
 	}

@@ -50,6 +50,9 @@ func run(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	if flags.NArg() > 0 {
+		return fmt.Errorf("unexpected %q; all is said by flags, see -help", flags.Arg(0))
+	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
 	return worker.Run(ctx, worker.Config{
 		Registers: strings.Split(*registers, ","),
