@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/url"
@@ -234,7 +235,18 @@ func TestTodpole(t *testing.T) {
 	}
 
 	// Who closes the page is gone.
+	goodbyes := func() int { return strings.Count(ann.eval(`document.getElementById("log").innerText`), "Cleo is gone") }
+	before := goodbyes()
 	cleo.do(chromedp.Navigate("about:blank"))
+	ann.eventually("Cleo's goodbye", func() error {
+		if goodbyes() == before {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+	if o, ok := ann.pond().other("Cleo"); ok {
+		t.Errorf("Cleo is gone, and still there: %+v", o)
+	}
 	ann.meets("Bob <b>")
 	bob.meets("Ann")
 
