@@ -115,6 +115,15 @@ func TestChatExample(t *testing.T) {
 		cleo.sees("log", text)
 	}
 
+	// What a worker says that is of another room, twice, late or unknown.
+	ann.do(chromedp.Evaluate[chromedp.Void](`
+		const twice = {type: "say", id: "x", name: "Xaver", n: 1, at: Date.now(), room: "garden", text: "Said twice"};
+		chat.hear(twice); chat.hear(twice); chat.hear({...twice, n: 2, room: "cellar", text: "Said elsewhere"});
+		chat.hear({type: "leave", id: "x", name: "Xaver", room: "garden"}); chat.hear({type: "toString"}); chat.hear({})`))
+	ann.sees("log", "Said twice")
+	ann.lacks("log", "Said elsewhere")
+	ann.lacks("log", "Xaver left")
+
 	// A new name, a bad message, and one who leaves.
 	bob.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("name").focus(); document.getElementById("name").select()`))
 	bob.keys("name", "Robert\r")

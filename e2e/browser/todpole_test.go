@@ -194,6 +194,15 @@ func TestTodpole(t *testing.T) {
 	}
 	t.Logf("pictures a second: %d, %d, %d", ann.pond().FPS, bob.pond().FPS, cleo.pond().FPS)
 
+	// What a worker says that is late, or twice: it is as it was.
+	bob.do(chromedp.Evaluate[chromedp.Void](`
+		const x = {id: "x", name: "Xaver", hue: 1}, twice = {...x, type: "say", n: 1, text: "Said twice"};
+		pond.hear({...x, type: "move", x: 5, y: 5, a: 0, at: 2}); pond.hear({...x, type: "move", x: 300, y: 5, a: 0, at: 1});
+		pond.hear(twice); pond.hear(twice); pond.hear({type: "toString"}); pond.hear({})`))
+	bob.watches("Xaver", 5, 5)
+	bob.sees("log", "Said twice")
+	bob.do(chromedp.Evaluate[chromedp.Void](`pond.hear({id: "x", type: "leave"})`))
+
 	// A worker is killed in the middle, and nobody notices.
 	w4.Kill()
 	bob.swims(-60, -160)

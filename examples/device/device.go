@@ -150,10 +150,8 @@ func (d *device) receiveCommands(conn net.Conn) error {
 }
 
 func (d *device) obey(c command) error {
-	if c.EveryMS != 0 {
-		if every := time.Duration(c.EveryMS) * time.Millisecond; every < fastest || every > time.Hour {
-			return errors.New("every_ms must be from 50 to 3600000")
-		}
+	if c.EveryMS != 0 && (c.EveryMS < fastest.Milliseconds() || c.EveryMS > time.Hour.Milliseconds()) {
+		return errors.New("every_ms must be from 50 to 3600000")
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()

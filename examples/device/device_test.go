@@ -175,7 +175,7 @@ func TestDeviceMeasuresAndObeys(t *testing.T) {
 func TestCommandsThatCannotBe(t *testing.T) {
 	d := newDevice("", "fan-7", time.Second, slog.New(slog.DiscardHandler))
 	on := true
-	for _, every := range []int64{-1, 1, 49, 3_600_001, 1 << 62} {
+	for _, every := range []int64{-1, 1, 49, 3_600_001, 1 << 62, 18446744073810} {
 		if err := d.obey(command{Fan: &on, EveryMS: every}); err == nil || d.fan || d.interval() != time.Second {
 			t.Errorf("every %d ms: %v, and then every %v, fan %v", every, err, d.interval(), d.fan)
 		}

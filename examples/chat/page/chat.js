@@ -206,6 +206,11 @@ const receive = {
   error(m) { complain(m.text); },
 };
 
+// hear takes news of the types that are known. Others are of a later worker.
+function hear(m) {
+  if (Object.hasOwn(receive, m.type)) receive[m.type](m);
+}
+
 function connect(gateways) {
   const address = gateway => `${gateway}/chat?${new URLSearchParams({ name, room: wanted })}`;
   let before = false;
@@ -216,7 +221,7 @@ function connect(gateways) {
       if (before) note('Connected again');
       before = true;
     },
-    message(m) { if (Object.hasOwn(receive, m.type)) receive[m.type](m); },
+    message: hear,
     lost(why, seconds) {
       if (status === 'open') note(`Connection lost: ${why}`);
       state('lost', `no connection; trying again${seconds >= 1 ? ` in ${Math.round(seconds)} s` : ''}…`);
@@ -293,4 +298,5 @@ addEventListener('pageshow', e => { if (e.persisted) location.reload(); });
 globalThis.chat = {
   state: () => ({ connection: status, gateway: connection?.gateway, id, name, room, people: [...people.values()].sort() }),
   send: m => connection.send(m), // whatever it is
+  hear, // as if the worker had said it
 };

@@ -152,6 +152,7 @@ function note(text) { // for those who listen to the page
   while (el('log').children.length > 50) el('log').firstElementChild.remove();
 }
 
+let fading = 0;
 const receive = {
   welcome(m) {
     me.id = m.id;
@@ -187,10 +188,15 @@ const receive = {
   error(m) {
     console.info('the pond says:', m.text);
     el('complaint').textContent = m.text;
-    clearTimeout(receive.complaint);
-    receive.complaint = setTimeout(() => { el('complaint').textContent = ''; }, 6_000);
+    clearTimeout(fading);
+    fading = setTimeout(() => { el('complaint').textContent = ''; }, 6_000);
   },
 };
+
+// hear takes news of the types that are known. Others are of a later worker.
+function hear(m) {
+  if (Object.hasOwn(receive, m.type)) receive[m.type](m);
+}
 
 function connect(gateways) {
   const address = gateway => `${gateway}/pond?${new URLSearchParams({ name: me.name, hue: me.hue })}`;
@@ -202,9 +208,7 @@ function connect(gateways) {
       show('open', 'connected');
       el('state').title = `to ${gateway}`;
     },
-    message(m) {
-      if (Object.hasOwn(receive, m.type) && typeof receive[m.type] === 'function') receive[m.type](m);
-    },
+    message: hear,
     lost(why, seconds) {
       show('lost', `${why}; trying again${seconds >= 1 ? ` in ${Math.round(seconds)} s` : ''}…`);
     },
@@ -360,6 +364,7 @@ globalThis.pond = {
   }),
   swimTo(x, y) { pointer = null; arrows.clear(); goal = { x, y }; },
   send: m => connection.send(m), // whatever it is
+  hear, // as if the worker had said it
 };
 
 show('connecting', 'connecting…');
