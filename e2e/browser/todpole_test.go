@@ -196,11 +196,14 @@ func TestTodpole(t *testing.T) {
 
 	// What a worker says that is late, or twice: it is as it was.
 	bob.do(chromedp.Evaluate[chromedp.Void](`
-		const x = {id: "x", name: "Xaver", hue: 1}, twice = {...x, type: "say", n: 1, text: "Said twice"};
-		pond.hear({...x, type: "move", x: 5, y: 5, a: 0, at: 2}); pond.hear({...x, type: "move", x: 300, y: 5, a: 0, at: 1});
+		const x = {id: "x", name: "Xaver", hue: 1, asleep: true}, twice = {...x, type: "say", n: 1, text: "Said twice"};
+		for (const [at, x1] of [[1000, 5], [900, 300], [1001, 5]]) pond.hear({...x, type: "move", x: x1, y: 5, a: 0, at});
 		pond.hear(twice); pond.hear(twice); pond.hear({type: "toString"}); pond.hear({})`))
-	bob.watches("Xaver", 5, 5)
 	bob.sees("log", "Said twice")
+	bob.swims(-150, -70)
+	if o, _ := bob.pond().other("Xaver"); near(o, 5, 5) != nil {
+		t.Errorf("after late news: %v", near(o, 5, 5))
+	}
 	bob.do(chromedp.Evaluate[chromedp.Void](`pond.hear({id: "x", type: "leave"})`))
 
 	// A worker is killed in the middle, and nobody notices.
@@ -296,12 +299,16 @@ func TestTodpoleCrowd(t *testing.T) {
 		return nil
 	})
 	ann.screenshots("todpole-crowd")
+	// A picture has 16.7 ms. What else the machine of the test has to do is not the
+	// page's, so it is the least of the last pictures that counts.
+	ann.eventually("sixty pictures a second", func() error {
+		if p := ann.pond(); p.Work > 10 {
+			return fmt.Errorf("a picture takes %.1f ms, which leaves no room", p.Work)
+		}
+		return nil
+	})
 	p := ann.pond()
 	t.Logf("%d pictures a second, each %.1f ms of work", p.FPS, p.Work)
-	// A picture has 16.7 ms; what the machine of the test has besides is not the page's.
-	if p.Work > 12 {
-		t.Errorf("a picture takes %.1f ms, which leaves no room for 60 a second", p.Work)
-	}
 	ann.quiet()
 	stop(t, w)
 }
