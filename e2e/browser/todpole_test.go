@@ -219,6 +219,14 @@ func TestTodpole(t *testing.T) {
 		w.quiet()
 	}
 
+	// A new name is one for all.
+	cleo.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("name").focus(); document.getElementById("name").select()`))
+	cleo.keys("name", "Cleopatra\r")
+	ann.meets("Bob <b>", "Cleopatra")
+	cleo.do(chromedp.Evaluate[chromedp.Void](`document.getElementById("name").focus(); document.getElementById("name").select()`))
+	cleo.keys("name", "Cleo\r")
+	ann.meets("Bob <b>", "Cleo")
+
 	// A pointer, a finger and the keys steer.
 	ann.steers("a pointer", chromedp.MouseEvent(chromedp.MouseMoved, 60, 60))
 	bob.steers("a finger", touch(input.DispatchTouchEventTypeTouchStart, 600, 120), touch(input.DispatchTouchEventTypeTouchEnd))

@@ -210,7 +210,8 @@ function connect(gateways) {
     },
     message: hear,
     lost(why, seconds) {
-      show('lost', `${why}; trying again${seconds >= 1 ? ` in ${Math.round(seconds)} s` : ''}…`);
+      show('lost', `trying again${seconds >= 1 ? ` in ${Math.round(seconds)} s` : ''}…`);
+      el('state').title = why;
     },
     end(why) {
       show('closed', `${why}. Reload the page to come back.`);

@@ -69,7 +69,7 @@ export class Tadpole {
     if (this.#spine.length === 0) return;
     const coat = this.#coat?.hue === this.hue ? this.#coat : (this.#coat = coatOf(this.hue));
     const grown = Math.min(1, 0.2 + this.#age * 2.2), pop = grown * (2 - grown); // it grows in
-    const { left, right, middle } = this.#outline(pop);
+    const { left, right, core } = this.#outline(pop);
 
     // A shadow on the ground, as far below as the water is deep.
     c.save();
@@ -89,15 +89,9 @@ export class Tadpole {
     c.fillStyle = coat.fin;
     fin(c, left, right);
     c.fill();
-    c.strokeStyle = coat.spine;
-    c.lineCap = c.lineJoin = 'round';
-    for (let i = 1; i < middle.length; i++) { // thinner towards the tip
-      c.lineWidth = 8.5 * pop * (1 - i / middle.length) ** 1.15 + 0.6;
-      c.beginPath();
-      c.moveTo(middle[i - 1].x, middle[i - 1].y);
-      c.lineTo(middle[i].x, middle[i].y);
-      c.stroke();
-    }
+    c.fillStyle = coat.spine;
+    fin(c, core.left, core.right);
+    c.fill();
 
     c.save();
     c.translate(this.x, this.y);
@@ -122,9 +116,10 @@ export class Tadpole {
     c.restore();
   }
 
-  // outline is the tail with its wave: left and right edge, and the middle.
+  // outline is the tail with its wave: left and right edge, and those of its core,
+  // which gets thinner towards the tip.
   #outline(size) {
-    const s = this.#spine, left = [], right = [], middle = [];
+    const s = this.#spine, left = [], right = [], core = { left: [], right: [] };
     for (let i = 0; i < s.length; i++) {
       const f = i / (s.length - 1), before = s[Math.max(0, i - 1)], after = s[Math.min(s.length - 1, i + 1)];
       const length = Math.hypot(before.x - after.x, before.y - after.y) || 1;
@@ -132,11 +127,13 @@ export class Tadpole {
       const wave = Math.sin(this.#phase - f * 5.2) * this.#wag * 11 * f ** 1.3 * size;
       const wide = (i === 0 ? 5 : 3.2 + 5.4 * Math.sin(Math.PI * Math.min(1, 0.2 + f * 0.86)) * (1 - f * 0.55)) * size * (f === 1 ? 0.05 : 1);
       const x = this.x + (s[i].x - this.x) * size + nx * wave, y = this.y + (s[i].y - this.y) * size + ny * wave;
-      middle.push({ x, y });
       left.push({ x: x + nx * wide, y: y + ny * wide });
       right.push({ x: x - nx * wide, y: y - ny * wide });
+      const thick = (4.4 * (1 - f) ** 1.15 + 0.4) * size;
+      core.left.push({ x: x + nx * thick, y: y + ny * thick });
+      core.right.push({ x: x - nx * thick, y: y - ny * thick });
     }
-    return { left, right, middle };
+    return { left, right, core };
   }
 
   // drawName and drawBubble draw in the pixels of the window, above all tadpoles.
