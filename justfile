@@ -21,7 +21,7 @@ race:
 e2e:
     go test -count=1 -v ./e2e ./examples
 
-# the chat page in Chromium; says if it is skipped
+# the chat page and those of the examples in Chromium; says if it is skipped
 browser:
     go test -count=1 -v ./e2e/browser
 
