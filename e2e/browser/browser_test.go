@@ -232,12 +232,7 @@ func (w *window) screenshots(name string) {
 	}
 	for _, scheme := range []string{"light", "dark"} {
 		for _, width := range []int64{375, 768, 1280} {
-			w.do(chromedp.EmulateViewport(width, 800), chromedp.Func(func(ctx context.Context, page *chromedp.Target) error {
-				_, err := cdp.Call(ctx, page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
-					Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
-				})
-				return err
-			}))
+			w.do(chromedp.EmulateViewport(width, 800), prefers("color-scheme", scheme))
 			ctx, cancel := context.WithTimeout(w.ctx, testbed.Patience)
 			png, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
 			cancel()
@@ -250,4 +245,14 @@ func (w *window) screenshots(name string) {
 		}
 	}
 	w.do(chromedp.ResetViewport())
+}
+
+// prefers has the page find that preference of its user.
+func prefers(what, value string) chromedp.Action[chromedp.Void] {
+	return chromedp.Func(func(ctx context.Context, page *chromedp.Target) error {
+		_, err := cdp.Call(ctx, page, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+			Features: []*emulation.MediaFeature{{Name: "prefers-" + what, Value: value}},
+		})
+		return err
+	})
 }

@@ -280,6 +280,49 @@ func TestTodpole(t *testing.T) {
 	stop(t, w3)
 }
 
+// TestTodpoleCalm looks at the water: it moves, but not for those who have asked for
+// less of that.
+func TestTodpoleCalm(t *testing.T) {
+	browser := startBrowser(t)
+	c := testbed.NewCluster(t, 1)
+	c.Register(0)
+	g := waitReady(t, c.Gateway("g1"))
+	w, page := startExample(t, c, "todpole", 3, g)
+	ann := openWindow(t, browser, "Ann")
+	ann.enter(page + "?")
+	moves := func() bool {
+		t.Helper()
+		ann.do(chromedp.Evaluate[chromedp.Void](`
+			globalThis.looks = [];
+			(function look() {
+				const corner = document.getElementById("pond").getContext("2d").getImageData(0, 60, 120, 120).data;
+				looks.push(corner.reduce((sum, x, i) => (sum * 31 + x * (i + 1)) % 1000003, 7));
+				if (looks.length < 30) requestAnimationFrame(look);
+			})()`))
+		ann.eventually("thirty pictures", func() error {
+			if n := ann.eval("String(looks.length)"); n != "30" {
+				return fmt.Errorf("%s so far", n)
+			}
+			return nil
+		})
+		return ann.eval("String(new Set(looks).size)") != "1"
+	}
+	ann.eventually("water that moves", func() error {
+		if !moves() {
+			return errors.New("it stands still")
+		}
+		return nil
+	})
+	ann.do(prefers("reduced-motion", "reduce"))
+	ann.eventually("water that stands", func() error {
+		if moves() {
+			return errors.New("it moves")
+		}
+		return nil
+	})
+	stop(t, w)
+}
+
 // TestTodpoleCrowd has fifty tadpoles in one pond, each telling twenty times a
 // second where it is.
 func TestTodpoleCrowd(t *testing.T) {

@@ -4,10 +4,11 @@
 // A [Process] is a real one, of the binary that is built once from the sources
 // around (or that [BinaryEnv] names). It is started, signalled, killed and
 // waited for by its own id, and watched through its log, its /readyz and its
-// /stats. [Program] builds any other program of the module, and [StartExample] starts
-// an example that has a page. A [Cluster] knows the addresses and the settings that registers,
-// gateways and workers have in common. [Numbered] and [Load] are clients that
-// number their frames and want each number back once and in order.
+// /stats. [Program] builds any other program of the module, and [StartExample]
+// starts an example that has a page. A [Cluster] knows the addresses and the
+// settings that registers, gateways and workers have in common. [Numbered] and
+// [Load] are clients that number their frames and want each number back once and in
+// order.
 //
 // What a test can rely on:
 //
