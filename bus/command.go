@@ -138,7 +138,7 @@ func RequestMsg(g GatewayID, r Request) (*Msg, error) {
 // ParseRequest reads the payload of a command.
 func ParseRequest[R Request](data []byte) (R, error) {
 	var r, zero R
-	err := checkJSON(data)
+	err := CheckJSON(data)
 	if err == nil {
 		err = json.Unmarshal(data, &r)
 	}

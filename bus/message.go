@@ -242,7 +242,7 @@ func ParseOpenReply(data []byte) (OpenReply, error) {
 	if data = bytes.TrimLeft(data, " \t\r\n"); len(data) == 0 || data[0] != '{' {
 		return r, nil
 	}
-	if err := checkJSON(data); err != nil {
+	if err := CheckJSON(data); err != nil {
 		return OpenReply{}, fmt.Errorf("bus: %w: reply to open: %w", ErrMessage, err)
 	}
 	if err := json.Unmarshal(data, &r); err != nil {

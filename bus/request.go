@@ -210,7 +210,7 @@ func (r SessionRequest) check() error {
 		if data == nil {
 			continue
 		}
-		if err := checkJSON(data); err != nil {
+		if err := CheckJSON(data); err != nil {
 			return fmt.Errorf("bus: %w: session: %w", ErrMessage, err)
 		}
 		if len(data) > maxSessionInput {

@@ -68,9 +68,9 @@ func checkTokens(what string, names []string) error {
 // errLossy says that JSON holds text which decodes to another one.
 var errLossy = errors.New("it is not valid UTF-8, or has half of a surrogate pair (\\ud800 to \\udfff)")
 
-// checkJSON finds text in JSON that encoding/json, and others, would change in
+// CheckJSON finds text in JSON that encoding/json, and others, would change in
 // silence: one and the same name would be made of different ones.
-func checkJSON(data []byte) error {
+func CheckJSON(data []byte) error {
 	if !utf8.Valid(data) {
 		return errLossy
 	}

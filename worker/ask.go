@@ -122,8 +122,11 @@ func (l *link) request(ctx context.Context, m *bus.Msg) (a bus.Answer, err error
 	return a, answerError(&a.Result)
 }
 
-// wrongError is what a gateway finds wrong with a request: the others would too.
+// wrongError is what a gateway finds wrong with a request: the others would too. With
+// errors.Is it is bus.ErrMessage, as what is found wrong before it is sent.
 type wrongError struct{ error }
+
+func (wrongError) Is(target error) bool { return target == bus.ErrMessage }
 
 func answerError(r *bus.Result) error {
 	switch r.Code {

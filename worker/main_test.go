@@ -49,6 +49,7 @@ type fakeGateway struct {
 	replies []string
 	pushes  []string
 	asked   []bus.NamesRequest
+	lists   func(bus.ListRequest) (bus.Answer, bool) // false: it is silent
 }
 
 func inBubble(t *testing.T, cfg Config, h HandlerFunc, fn func(t *testing.T, f *fixture)) {
@@ -142,6 +143,18 @@ func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway 
 				f.t.Error(err)
 			}
 			g.asked = append(g.asked, r)
+			return
+		}
+		if m.Subject == bus.CommandSubject(g.name, bus.OpList) && g.lists != nil {
+			r, err := bus.ParseRequest[bus.ListRequest](m.Data)
+			if err != nil {
+				f.t.Error(err)
+			}
+			if a, ok := g.lists(r); ok {
+				if err := g.conn.Publish(a.Msg(m.Reply)); err != nil {
+					f.t.Error(err)
+				}
+			}
 			return
 		}
 		if !bus.IsReply(m.Subject) {

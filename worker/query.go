@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-
 	"sync"
 
 	"github.com/gatebus/gatebus/bus"
@@ -13,8 +12,10 @@ import (
 
 // The queries ask all gateways side by side. They are answered by the deadline of the
 // context, in five seconds if it has none. A gateway that is not heard by then is
-// named in a *PartialError: what is returned beside that is of the others. Clients
-// that are connecting, or whose end has begun, are neither counted nor listed.
+// named in a *PartialError: what is returned beside that is of the others. For one page
+// of a list a gateway has half of the time that is left, so that one that is silent
+// leaves the others some. Clients that are connecting, or whose end has begun, are
+// neither counted nor listed.
 
 // ClientInfo is all that is known of a client.
 type ClientInfo = bus.ClientInfo
@@ -303,7 +304,9 @@ func (c *Cluster) pages(ctx context.Context, which func(*link) (bus.ListRequest,
 // read reads the list of one gateway to its end.
 func (p *pager) read(ctx context.Context, c *Cluster, l *link, r bus.ListRequest, pages chan<- bus.Answer) {
 	for {
-		answers, err := c.ask(ctx, []*link{l}, r)
+		own, stop := part(ctx)
+		answers, err := c.ask(own, []*link{l}, r)
+		stop()
 		if err != nil {
 			var missing *PartialError
 			if errors.As(err, &missing) {
