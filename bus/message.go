@@ -107,6 +107,10 @@ func (e *Event) Msg() (*Msg, error) {
 // header line with every event of its client.
 const MaxSession = 2048
 
+// ErrSessionSize is wrapped by the errors about sessions that are too long; it is an
+// ErrMessage.
+var ErrSessionSize = fmt.Errorf("%w: too long", ErrMessage)
+
 // ClientHeader makes the headers that every event of a client with this uid,
 // session and state carries; nil if it has none of them. The session is JSON on one
 // line.
@@ -131,7 +135,7 @@ func ClientHeader(uid, session string, state uint64) (Header, error) {
 			return nil, fmt.Errorf("bus: %w: session: %w", ErrMessage, err)
 		}
 		if b.Len() > MaxSession {
-			return nil, fmt.Errorf("bus: %w: session of %d bytes, the limit is %d", ErrMessage, b.Len(), MaxSession)
+			return nil, fmt.Errorf("bus: %w: session of %d bytes, the limit is %d", ErrSessionSize, b.Len(), MaxSession)
 		}
 		h[HeaderSession] = []string{b.String()}
 	}

@@ -214,7 +214,7 @@ func (r SessionRequest) check() error {
 			return fmt.Errorf("bus: %w: session: %w", ErrMessage, err)
 		}
 		if len(data) > maxSessionInput {
-			return fmt.Errorf("bus: %w: session of %d bytes, the limit is %d", ErrMessage, len(data), MaxSession)
+			return fmt.Errorf("bus: %w: session of %d bytes, the limit is %d", ErrSessionSize, len(data), MaxSession)
 		}
 	}
 	return nil

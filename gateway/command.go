@@ -68,7 +68,7 @@ func codeOf(err error) string {
 		return bus.CodeUIDTaken
 	case errors.Is(err, errSessionChanged):
 		return bus.CodeSessionChanged
-	case errors.Is(err, errLimit):
+	case errors.Is(err, errLimit), errors.Is(err, bus.ErrSessionSize):
 		return bus.CodeLimit
 	case errors.Is(err, errUnknown):
 		return bus.CodeUnknown
@@ -78,7 +78,7 @@ func codeOf(err error) string {
 
 // refused tells whether an error is an answer like another: the request was right.
 func refused(err error) bool {
-	return errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit)
+	return errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit) || errors.Is(err, bus.ErrSessionSize)
 }
 
 func reached(n int) bus.Answer { return bus.Answer{Result: bus.Result{Clients: n}} }

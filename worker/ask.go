@@ -97,8 +97,18 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}
-	return context.WithTimeoutCause(ctx, askPatience, fmt.Errorf("no answer in %v", askPatience))
+	return context.WithTimeoutCause(ctx, askPatience, noAnswer(askPatience))
 }
+
+// noAnswer is what is wrong when so much time has passed; it is a
+// context.DeadlineExceeded.
+type noAnswer time.Duration
+
+func (n noAnswer) Error() string {
+	return fmt.Sprintf("no answer in %v", time.Duration(n).Round(time.Millisecond))
+}
+
+func (noAnswer) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // request publishes a message to a gateway and waits for its answer. An error of the
 // gateway's is one of the errors above, where it has one.

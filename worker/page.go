@@ -3,7 +3,6 @@ package worker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -130,7 +129,7 @@ func part(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := patient(ctx)
 	deadline, _ := ctx.Deadline()
 	half := time.Until(deadline) / 2
-	own, stop := context.WithTimeoutCause(ctx, half, fmt.Errorf("no answer in %v", half.Round(time.Millisecond)))
+	own, stop := context.WithTimeoutCause(ctx, half, noAnswer(half))
 	return own, func() { stop(); cancel() }
 }
 
