@@ -78,6 +78,7 @@ func (l *loader) check() {
 		l.validate(string(RoleWorker), c.Worker.Validate())
 		l.validate("worker.handler", c.Worker.Handler.Validate())
 	}
+	l.checkAPI()
 	for _, s := range c.listeners() {
 		// What a role has refused is not refused twice.
 		if !l.problems.has(s.key) && !isSocket(s.addr) {
@@ -148,8 +149,8 @@ func (l *loader) checkRegister() {
 // checkRegisters checks the URLs and brings them into one form.
 func (l *loader) checkRegisters() {
 	c := l.config
-	if len(c.Registers) == 0 && (c.Gateway != nil || c.Worker != nil) {
-		l.bad("registers", "it is empty, and a gateway or worker needs one to be found; write at least one, such as [nats://127.0.0.1:4222]")
+	if len(c.Registers) == 0 && (c.Gateway != nil || c.Worker != nil || c.API != nil) {
+		l.bad("registers", "it is empty, and a gateway, worker or api needs one to be found; write at least one, such as [nats://127.0.0.1:4222]")
 	}
 	for i, s := range c.Registers {
 		url, err := registerURL(s, c.OwnRegister())
@@ -174,9 +175,12 @@ func (l *loader) checkExposure() {
 		switch {
 		case s.use == forClients || isLoopback(s.addr):
 			continue
-		case s.use == forAdmins && !c.Insecure:
+		case s.use == forAdmins && c.API != nil && len(c.API.AllTokens()) == 0:
+			l.bad("api.tokens", "there is none, and %s at %s can be reached from other machines; "+
+				"set api.tokens or api.token_file, or listen on 127.0.0.1 and use a tunnel", s.key, s.addr)
+		case s.use == forAdmins && !c.Insecure && !c.AdminGuarded():
 			l.bad(s.key, "%s can be reached from other machines, and the admin listener has no authentication; "+
-				"listen on 127.0.0.1 and use a tunnel, or set insecure: true if the network is trusted", s.addr)
+				"listen on 127.0.0.1 and use a tunnel, set api.tokens so that it wants one, or set insecure: true if the network is trusted", s.addr)
 		case s.use == forMembers && c.Secret == "" && !c.Insecure:
 			l.bad(s.key, "%s can be reached from other machines, and there is no secret; "+
 				"set secret or secret_file, or set insecure: true if the network is trusted", s.addr)
@@ -187,6 +191,13 @@ func (l *loader) checkExposure() {
 		}
 	}
 	l.checkBusIsReached()
+}
+
+// AdminGuarded tells whether all that the admin listener serves needs a token of the
+// API, health and readiness aside: it can be reached from other machines, and Insecure
+// does not say that this is all right.
+func (c *Config) AdminGuarded() bool {
+	return c.API != nil && len(c.API.AllTokens()) > 0 && !c.Insecure && !isLoopback(c.Admin.Listen)
 }
 
 // checkBusIsReached refuses a bus that only this machine can reach, in a

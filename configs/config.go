@@ -22,7 +22,8 @@ type Config struct {
 	// configuration file starts at that file's directory, and is made absolute.
 	SecretFile string `koanf:"secret_file"`
 	// Insecure allows listeners beyond loopback without a secret, and an admin
-	// listener there without authentication: for networks that are trusted.
+	// listener there without authentication: for networks that are trusted. The API
+	// has tokens there even so.
 	Insecure bool `koanf:"insecure"`
 	// Registers are the NATS URLs of the registers, of which any one suffices.
 	Registers []string `koanf:"registers"`
@@ -37,6 +38,7 @@ type Config struct {
 	Register *Register `koanf:"register"`
 	Gateway  *Gateway  `koanf:"gateway"`
 	Worker   *Worker   `koanf:"worker"`
+	API      *API      `koanf:"api"`
 
 	// file is the name of the file that was loaded, for messages.
 	file string
@@ -44,7 +46,7 @@ type Config struct {
 
 // Admin is the HTTP listener of a process for its operators.
 type Admin struct {
-	// Listen is the host:port for health, figures and the chat page; empty
+	// Listen is the host:port for health, figures, the chat page and the API; empty
 	// means that there is none. "off" is read as empty.
 	Listen string `koanf:"listen"`
 }
@@ -140,6 +142,9 @@ func Default(roles ...Role) *Config {
 		}
 		// Those of the host stand in Config.Registers, once.
 		c.Worker.Registers = nil
+	}
+	if slices.Contains(roles, RoleAPI) {
+		c.API = &API{Tokens: []Secret{}}
 	}
 	return c
 }

@@ -60,7 +60,7 @@ func TestRolesNamed(t *testing.T) {
 		{"null section", host("gateway:\n"), []Role{RoleGateway}},
 		{"empty section", host("gateway: {}\n"), []Role{RoleGateway}},
 		{"key", host("worker: {name: w7}\n"), []Role{RoleWorker}},
-		{"all", host("worker:\nregister:\ngateway:\n"), AllRoles()},
+		{"all", host("api:\nworker:\nregister:\ngateway:\n"), AllRoles()},
 		{"environment", Source{Environ: []string{"GATEBUS_GATEWAY__BUS__LISTEN=127.0.0.1:0"}}, []Role{RoleGateway}},
 		{"flag", Source{Set: []string{"register.name=r9"}}, []Role{RoleRegister}},
 		{"forced", Source{Roles: []Role{RoleWorker}}, []Role{RoleWorker}},
@@ -237,9 +237,9 @@ func TestAdminOff(t *testing.T) {
 
 func TestRequireAndOnly(t *testing.T) {
 	c := mustLoad(t, host("log: {level: warn}\n"))
-	wantError(t, c.Require(), "host.yaml: there is no role to run; add a section register:, gateway: or worker:")
+	wantError(t, c.Require(), "host.yaml: there is no role to run; add a section register:, gateway:, worker: or api:")
 	wantError(t, c.Require(RoleWorker), `host.yaml: worker: there is no such section; add a line "worker:"`)
-	c = mustLoad(t, host("register: {listen: 127.0.0.1:4333}\ngateway:\nworker:\n"))
+	c = mustLoad(t, host("register: {listen: 127.0.0.1:4333}\ngateway:\nworker:\napi:\n"))
 	if err := c.Require(AllRoles()...); err != nil {
 		t.Error(err)
 	}

@@ -8,7 +8,7 @@
 // file, which wins over the default. Each key is decided by itself; a list is
 // replaced as a whole, never appended to. Every key can be set in every layer.
 //
-// A role (register, gateway, worker) runs on this host when its section is
+// A role (register, gateway, worker, api) runs on this host when its section is
 // there: in the file, if only as "gateway:" with nothing below, or through any
 // variable or flag that sets one of its keys. What a present section does not
 // say has its default.
@@ -28,8 +28,9 @@
 // means a configuration that every role has accepted.
 //
 // A listener for the other processes (bus, register, routes) that can be
-// reached from other machines needs a secret, and the admin listener must not
-// be reachable at all, unless insecure says that the network is trusted. A
+// reached from other machines needs a secret, and the admin listener tokens of the
+// API, unless insecure says that the network is trusted; the API needs them there in
+// any case. A
 // listener on every interface needs advertise. Names of hosts are not looked
 // up: "localhost" and the addresses 127.0.0.0/8 and ::1 are this machine,
 // anything else is not.

@@ -11,7 +11,7 @@ func TestErrors(t *testing.T) {
 		asText   = "tags (!name) are not read; put text that begins with ! in quotes"
 		noSecret = " can be reached from other machines, and there is no secret; set secret or secret_file, or set insecure: true if the network is trusted"
 		wildcard = " is every interface, and not an address that others can connect to; set advertise to the address of this host, or listen on that address"
-		noAuth   = " can be reached from other machines, and the admin listener has no authentication; listen on 127.0.0.1 and use a tunnel, or set insecure: true if the network is trusted"
+		noAuth   = " can be reached from other machines, and the admin listener has no authentication; listen on 127.0.0.1 and use a tunnel, set api.tokens so that it wants one, or set insecure: true if the network is trusted"
 		route    = "; write the host:port of a register's cluster.listen, such as 127.0.0.1:6222"
 		url      = "; write nats://host:port, such as nats://127.0.0.1:4222"
 	)
@@ -195,7 +195,7 @@ func TestErrors(t *testing.T) {
 			`host.yaml:8: registers[5]: "0.0.0.0:1" is not an address to connect to` + url,
 			`host.yaml:9: registers[6]: "" is not host:port` + url}},
 		{"no registers", "worker:\nregisters: []\n", []string{
-			"host.yaml:2: registers: it is empty, and a gateway or worker needs one to be found; write at least one, such as [nats://127.0.0.1:4222]"}},
+			"host.yaml:2: registers: it is empty, and a gateway, worker or api needs one to be found; write at least one, such as [nats://127.0.0.1:4222]"}},
 		{"advertise with port", "advertise: 10.0.0.1:80\n", []string{
 			`host.yaml:1: advertise: "10.0.0.1:80" has a port; write the host alone, each listener adds its own port`}},
 		{"advertise in brackets", "advertise: '[::1]'\n", []string{
@@ -322,7 +322,7 @@ func TestErrorsOfLayers(t *testing.T) {
 		}},
 		{"secrets of one layer", Source{Environ: []string{"GATEBUS_SECRET=" + goodSecret, "GATEBUS_SECRET_FILE=b"}}, []string{
 			"GATEBUS_SECRET_FILE: secret_file: secret is set as well; remove one of the two"}},
-		{"no such role", Source{Roles: []Role{"broker"}}, []string{`"broker" is not a role; there are register, gateway and worker`}},
+		{"no such role", Source{Roles: []Role{"broker"}}, []string{`"broker" is not a role; there are register, gateway, worker and api`}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Load(tt.src)

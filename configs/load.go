@@ -91,7 +91,7 @@ func (l *loader) merge(force []Role) error {
 	}
 	for _, r := range force {
 		if !slices.Contains(AllRoles(), r) {
-			l.problems.add(Origin{}, "", "%q is not a role; there are register, gateway and worker", string(r))
+			l.problems.add(Origin{}, "", "%q is not a role; there are register, gateway, worker and api", string(r))
 		}
 	}
 	ko := koanf.New(".")

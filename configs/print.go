@@ -14,7 +14,7 @@ import (
 
 // Print writes the configuration as YAML, with every key of every role that is
 // there. What it writes can be loaded again and means the same, but for secrets,
-// for which the mask stands; the one from a file is not written at all.
+// for which the mask stands; those from files are not written at all.
 func (c *Config) Print(w io.Writer) error {
 	shown := *c
 	if c.SecretFile != "" {

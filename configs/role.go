@@ -10,10 +10,11 @@ const (
 	RoleRegister Role = "register"
 	RoleGateway  Role = "gateway"
 	RoleWorker   Role = "worker"
+	RoleAPI      Role = "api"
 )
 
 // AllRoles lists the roles in the order in which a host starts them.
-func AllRoles() []Role { return []Role{RoleRegister, RoleGateway, RoleWorker} }
+func AllRoles() []Role { return []Role{RoleRegister, RoleGateway, RoleWorker, RoleAPI} }
 
 // Roles lists the roles of this host, in the order in which to start them.
 func (c *Config) Roles() []Role {
@@ -27,6 +28,9 @@ func (c *Config) Roles() []Role {
 	if c.Worker != nil {
 		roles = append(roles, RoleWorker)
 	}
+	if c.API != nil {
+		roles = append(roles, RoleAPI)
+	}
 	return roles
 }
 
@@ -36,7 +40,7 @@ func (c *Config) Require(roles ...Role) error {
 	var ps problems
 	have := c.Roles()
 	if len(have) == 0 && len(roles) == 0 {
-		ps.add(Origin{File: c.file}, "", "there is no role to run; add a section register:, gateway: or worker:")
+		ps.add(Origin{File: c.file}, "", "there is no role to run; add a section register:, gateway:, worker: or api:")
 	}
 	for _, r := range roles {
 		if !slices.Contains(have, r) {
@@ -58,5 +62,8 @@ func (c *Config) Only(roles ...Role) {
 	}
 	if !slices.Contains(roles, RoleWorker) {
 		c.Worker = nil
+	}
+	if !slices.Contains(roles, RoleAPI) {
+		c.API = nil
 	}
 }

@@ -1,5 +1,5 @@
 // Package admin is the HTTP server of a process for the people who run it:
-// health, readiness, and the chat page to try things out.
+// health, readiness, and the chat page to try things out; and for programs, the API.
 package admin
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -27,6 +28,11 @@ type Config struct {
 	Ready map[string]Check
 	// Stats are the figures of /stats, by role.
 	Stats map[string]func() any
+	// API serves the paths that begin with /api/, as they were sent; nil: there is none.
+	API http.Handler
+	// Guard lets through who may see what is served, health and readiness aside; nil:
+	// everybody may.
+	Guard func(http.Handler) http.Handler
 	// Gateway is the host:port on which the gateway listens for clients, for
 	// the chat page; "" if no gateway runs here.
 	Gateway string
@@ -63,12 +69,12 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // second at most.
 func (s *Server) Run(ctx context.Context) error {
 	server := &http.Server{
-		Handler:           s.routes(),
+		Handler:           s.handler(),
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       10 * time.Second,
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
+		MaxHeaderBytes:    64 << 10, // paths of the API may hold names
 		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)
@@ -89,6 +95,26 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// handler guards what is to be guarded, and gives the API its paths untouched: the
+// ServeMux would redirect those that have names like a//b in them.
+func (s *Server) handler() http.Handler {
+	routes := s.routes()
+	open := routes
+	if s.cfg.Guard != nil {
+		routes = s.cfg.Guard(routes)
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.EscapedPath(); {
+		case s.cfg.API != nil && strings.HasPrefix(path, "/api/"):
+			s.cfg.API.ServeHTTP(w, r)
+		case path == "/healthz", path == "/readyz":
+			open.ServeHTTP(w, r)
+		default:
+			routes.ServeHTTP(w, r)
+		}
+	})
+}
+
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
@@ -101,6 +127,9 @@ func (s *Server) routes() http.Handler {
 		text := "gatebus admin\n\n/healthz  is the process alive\n/readyz   is it joined and serving\n/stats    its figures\n"
 		if s.cfg.Gateway != "" {
 			text += "/chat     a chat, to try\n"
+		}
+		if s.cfg.API != nil {
+			text += "/api/v1/  the HTTP API; /api/v1/openapi.yaml describes it\n"
 		}
 		_, _ = w.Write([]byte(text)) // the asker is gone
 	})

@@ -77,6 +77,7 @@ var mayImport = map[string][]string{
 	"gateway":  {"bus", "register"},
 	"worker":   {"bus", "register"},
 	"configs":  {"bus", "gateway", "worker"},
+	"api":      {"bus", "worker"},
 	"cmd":      {"bus", "configs", "worker"},
 	// for tests of applications
 	"workertest": {"bus", "gateway", "register", "worker"},
@@ -113,6 +114,10 @@ func TestDirection(t *testing.T) {
 			case under(to, "internal/bench"):
 				if !under(p.ImportPath, "cmd", "internal/bench") {
 					t.Errorf("%s imports %s, which is for gatebus bench", p.ImportPath, to)
+				}
+			case under(to, "api"):
+				if !under(p.ImportPath, "internal/host") {
+					t.Errorf("%s imports %s, which internal/host puts into a process", p.ImportPath, to)
 				}
 			case under(to, "internal/admin"):
 				if !under(p.ImportPath, "internal/host") {

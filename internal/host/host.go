@@ -2,7 +2,7 @@
 // the packages that know nothing of each other, starts them in the order in
 // which they need each other, and stops them so that nothing is lost: first
 // the gateway, whose clients' last events the worker still handles, then the
-// worker, then the register.
+// API and the worker, then the register.
 package host
 
 import (
@@ -17,6 +17,7 @@ import (
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/keys"
+	"github.com/gatebus/gatebus/worker"
 )
 
 // Host is the roles of one configuration in one process.
@@ -25,7 +26,8 @@ type Host struct {
 	log  *slog.Logger
 	keys *keys.Keys // nil without a secret
 
-	parts []part // in the order in which they are stopped
+	parts []part   // in the order in which they are stopped
+	api   *apiPart // one of them, or nil
 	admin *admin.Server
 
 	stopping atomic.Bool // Run has begun to stop the parts
@@ -93,12 +95,17 @@ func (h *Host) start(ctx context.Context, at *Addresses) error {
 		}
 		h.parts = append(h.parts, r)
 	}
+	var linked *worker.Worker
 	if h.cfg.Worker != nil {
 		w, err := h.newWorker(at)
 		if err != nil {
 			return err
 		}
-		h.parts = append([]part{w}, h.parts...)
+		h.parts, linked = append([]part{w}, h.parts...), w.worker
+	}
+	if h.cfg.API != nil {
+		h.api = h.newAPI(at, linked)
+		h.parts = append([]part{h.api}, h.parts...)
 	}
 	if h.cfg.Gateway != nil {
 		g, err := h.startGateway(ctx, at)
@@ -128,6 +135,12 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 		}
 	}
 	cfg.Gateway, cfg.GatewayTLS = at.Clients, at.ClientsTLS
+	if h.api != nil {
+		cfg.API = h.api.handler
+		if h.cfg.AdminGuarded() {
+			cfg.Guard = h.api.handler.Guard
+		}
+	}
 	s, err := admin.Listen(ctx, cfg)
 	if err != nil {
 		return keyed("admin.listen", err)

@@ -118,6 +118,12 @@ func get(t *testing.T, url string) (int, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return do(t, req)
+}
+
+// do sends a request, on a connection that is not kept.
+func do(t *testing.T, req *http.Request) (int, string) {
+	t.Helper()
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := client.Do(req)
 	if err != nil {
@@ -321,7 +327,7 @@ func TestNotReadyWhileStopping(t *testing.T) {
 		if status == http.StatusOK {
 			continue
 		}
-		if n := strings.Count(body, `: "stopping"`); status != http.StatusServiceUnavailable || n != 3 {
+		if n := strings.Count(body, `: "stopping"`); status != http.StatusServiceUnavailable || n != 4 {
 			t.Errorf("%d %s", status, body)
 		}
 		return
