@@ -57,6 +57,10 @@ func (l *loader) checkAPI() {
 	if a == nil {
 		return
 	}
+	if l.config.Admin.Listen == "" && l.adminOverAPI() {
+		l.config.API = nil
+		return
+	}
 	if l.config.Admin.Listen == "" {
 		l.bad("api", "the admin listener serves it, and that is off; set admin.listen, or remove the section")
 	}
@@ -91,4 +95,16 @@ func (l *loader) checkAPI() {
 	if len(a.FromFile) == 0 {
 		l.bad("api.token_file", "%s has no token; write one into it, or remove the key", a.TokenFile)
 	}
+}
+
+// adminOverAPI tells whether the admin listener is said to be off in a higher layer than
+// the one that has the API: "gatebus dev --set admin.listen=off" is to work.
+func (l *loader) adminOverAPI() bool {
+	api := 0
+	for _, key := range []string{"api", "api.tokens", "api.token_file"} {
+		if o := l.origin(key); o != (Origin{File: l.file}) {
+			api = max(api, o.rank())
+		}
+	}
+	return api > 0 && l.origin("admin.listen").rank() > api
 }

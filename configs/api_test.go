@@ -39,8 +39,22 @@ func TestTokens(t *testing.T) {
 	}
 	_, err := Load(host(text))
 	wantError(t, err, `host.yaml:12: api.tokens[0]: "********" is the mask of a printed configuration; put the token itself in, or use token_file`)
-	if c.API = nil; len(c.Roles()) != 0 {
+}
+
+// Who has the admin listener off by a flag, has no API either.
+func TestAdminOffByFlag(t *testing.T) {
+	src := Dev()
+	src.Set = []string{"admin.listen=off"}
+	if c := mustLoad(t, src); c.API != nil || c.Worker == nil {
 		t.Errorf("roles %v", c.Roles())
+	}
+	for _, src := range []Source{
+		{Roles: []Role{RoleAPI}, Set: []string{"admin.listen=off"}},
+		{Set: []string{"admin.listen=off", "api.tokens=" + goodSecret}},
+	} {
+		if _, err := Load(src); err == nil || !strings.Contains(err.Error(), "the admin listener serves it, and that is off") {
+			t.Errorf("%+v: %v", src, err)
+		}
 	}
 }
 

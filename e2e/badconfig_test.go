@@ -55,6 +55,18 @@ func TestWrongConfigurationIsRefused(t *testing.T) {
 			yaml: "gateway:\n  paths:\n    chat: chat\n",
 			says: []string{"host.yaml:3:", "gateway.paths.chat", "/"},
 		},
+		"admin for everybody without a token": {
+			yaml: "admin:\n  listen: 0.0.0.0:0\ngateway:\n",
+			says: []string{"host.yaml:2:", "admin.listen", "api.tokens"},
+		},
+		"API for everybody without a token": {
+			yaml: "insecure: true\nadmin:\n  listen: 0.0.0.0:0\napi:\n",
+			says: []string{"api.tokens", "admin.listen at 0.0.0.0:0 can be reached from other machines"},
+		},
+		"token that can be guessed": {
+			yaml: "api:\n  tokens: [sesame]\n",
+			says: []string{"host.yaml:2:", "api.tokens[0]", "can be guessed"},
+		},
 		"not YAML": {
 			yaml: "gateway: [\n",
 			says: []string{"host.yaml"},

@@ -31,8 +31,13 @@ Try it:
      and who is there:
        nats micro ls -s nats://{{.Register}}
 
-  3. Say something to every client, from the shell:
-       nats pub -s nats://{{.Register}} gw.all.push.all '{"type":"say","name":"shell","text":"hello"}'
+  3. See who is connected, and say something to everybody, from the shell:
+       gatebus clients --registers nats://{{.Register}}
+       gatebus push all '{"type":"say","name":"shell","text":"hello"}' --registers nats://{{.Register}}
+     or from a program, over NATS{{if .Admin}} or HTTP{{end}}:
+       nats pub -s nats://{{.Register}} gw.all.push.all '{"type":"say","name":"nats","text":"hello"}'{{if .Admin}}
+       curl -H 'Content-Type: application/json' http://{{.Admin}}/api/v1/push \
+         -d '{"to":{"all":true},"text":"{\"type\":\"say\",\"name\":\"curl\",\"text\":\"hello\"}"}'{{end}}
 
   4. Be a worker. This one shares the frames with the chat worker, and echoes its part:
        nats reply -s nats://{{.Bus}} --queue default 'gw.*.in.default.*' --echo
