@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -129,9 +130,7 @@ func (m missing) add(err error) error {
 	if !ok {
 		return err
 	}
-	for g, err := range partial.Missing {
-		m[g] = err
-	}
+	maps.Copy(m, partial.Missing)
 	return nil
 }
 
