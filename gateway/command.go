@@ -175,7 +175,7 @@ func (g *Gateway) bind(r bus.BindRequest) (a bus.Answer, err error) {
 		return a, nil
 	}
 	claim, state, rivals, err := g.index.bind(c, r.UID, r.Others)
-	if err != nil {
+	if err != nil || claim.Client == "" {
 		return a, err
 	}
 	g.names.flush()

@@ -206,17 +206,21 @@ func (x *index) leaveLocked(c *client, group string) {
 	}
 }
 
-// bind gives a client a uid, after it was admitted or while it is. there is false if
-// it is gone.
+// bind gives a client a uid, after it was admitted or while it is. The claim is of no
+// client if that is gone.
 func (x *index) bind(c *client, uid string, others bus.Others) (claim bus.Claim, state uint64, rivals []*client, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.clients[c.number] != c {
+		return claim, 0, nil, nil
+	}
 	if rivals, err = x.rivalsLocked(c, uid, others); err != nil {
 		return claim, 0, nil, err
 	}
 	if state, err = x.renameLocked(c, uid); err != nil {
 		return claim, 0, nil, err
 	}
+	c.claim = time.Now().UnixMicro() // anew, though it may have had the uid
 	return bus.Claim{Client: c.id, At: c.claim}, state, rivals, nil
 }
 

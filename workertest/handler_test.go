@@ -98,6 +98,7 @@ func TestCallbacks(t *testing.T) {
 	d := &diary{}
 	t.Run("cluster", func(t *testing.T) {
 		c := workertest.Start(t, workertest.Options{Handlers: []worker.Handler{d}, Gateways: 2})
+		c.Eventually("the handler knows both gateways", func() bool { return strings.Count(d.read(), "+") == 2 }) // told beside the events
 		cl := c.Dial(workertest.Request{})
 		cl.Send("a")
 		cl.Expect("a")
