@@ -123,6 +123,7 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 	wanted := !l.leaving && ctx.Err() == nil
 	if wanted {
 		l.conn = conn // before the first event, whose handler may send
+		l.reachedLocked()
 	}
 	l.mu.Unlock()
 	if !wanted {
@@ -188,13 +189,11 @@ func (l *link) status(up bool, cause error) {
 	l.mu.Lock()
 	was := l.up
 	l.up, l.heard = up, false
+	l.reachedLocked()
 	gone, conn := l.gone, l.conn
 	l.mu.Unlock()
 	if !up {
 		l.names.forget()
-	}
-	if up {
-		l.upOnce.Do(func() { close(l.reached) })
 	}
 	if up != was {
 		l.w.watch.tell(l, up)
@@ -232,10 +231,18 @@ func (l *link) setGone(gone bool) {
 	l.gone = gone
 }
 
+// isUp tells whether the link can be used.
 func (l *link) isUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up
+	return l.up && l.conn != nil
+}
+
+// reachedLocked tells who waits for it that the link can be used.
+func (l *link) reachedLocked() {
+	if l.up && l.conn != nil {
+		l.upOnce.Do(func() { close(l.reached) })
+	}
 }
 
 // reach is the connection, for something that does not answer an event. An
