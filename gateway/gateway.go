@@ -47,6 +47,7 @@ type Gateway struct {
 	outs     string        // prefix of the reply subjects
 	start    time.Time     // what clients' signs of life are counted from
 	reloaded chan struct{} // tells keepAlive
+	serving  chan struct{} // closed when workers can reach the gateway
 	// subjects of the events, by worker group and kind: few and literal,
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
@@ -90,6 +91,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		listeners: newListeners(&cfg),
 		start:     time.Now(),
 		reloaded:  make(chan struct{}, 1),
+		serving:   make(chan struct{}),
 	}
 	g.live.Store(&cfg)
 	g.names = newNames(g)
@@ -110,6 +112,10 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 	return g, nil
 }
 
+// Serving is closed when Run has got so far that workers can ask the gateway for
+// something: it is not to be announced to them before.
+func (g *Gateway) Serving() <-chan struct{} { return g.serving }
+
 // Run serves clients until ctx ends, then closes them orderly: spread over
 // drain, each with 1012 after the frames taken from it are answered. It
 // returns when all is down, which takes drain + ack_wait + 3 × close_timeout at
@@ -126,6 +132,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.Close()
 		return fmt.Errorf("gateway: %w", err)
 	}
+	close(g.serving)
 	// What serves clients outlives ctx until the last one is gone.
 	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()

@@ -138,8 +138,13 @@ func (c *Cluster) startGateway(cfg gateway.Config) {
 	if err != nil {
 		c.tb.Fatalf("workertest: %v", err)
 	}
-	leave := c.background("gateway "+cfg.Name, func(ctx context.Context) error { return members.Run(ctx, registers) })
 	run := c.background("gateway "+cfg.Name, g.Run)
+	select {
+	case <-g.Serving():
+	case <-time.After(c.patience):
+		c.tb.Fatalf("workertest: gateway %s does not serve after %v", cfg.Name, c.patience)
+	}
+	leave := c.background("gateway "+cfg.Name, func(ctx context.Context) error { return members.Run(ctx, registers) })
 	h.stop = func() { leave(); run() }
 }
 

@@ -164,7 +164,12 @@ func (g *gatewayPart) run(ctx context.Context) error {
 	membership := make(chan error, 1)
 	go func() {
 		defer stop()
-		membership <- g.members.Run(ctx, registers)
+		select {
+		case <-g.gateway.Serving():
+			membership <- g.members.Run(ctx, registers)
+		case <-ctx.Done():
+			membership <- nil
+		}
 	}()
 	err = g.gateway.Run(ctx)
 	stop()
