@@ -108,10 +108,11 @@ func (c *Cluster) SendGroups(groups []string, kind Kind, data []byte, except ...
 	return c.push(bus.Push{Target: bus.Target{Scope: bus.ToGroups}, Names: groups, Kind: kind, Data: data, Except: except})
 }
 
-// Push sends a frame and says in how many clients' queues it stands. The error may be
-// a *PartialError.
+// Push sends a frame and says in how many clients' queues it stands. It asks every
+// gateway, also those that have not said that they have such clients: who sees that a
+// client is there, in whatever way, reaches it. The error may be a *PartialError.
 func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error) {
-	messages, err := c.messages(p)
+	messages, err := c.messages(p, false)
 	if err != nil {
 		return 0, err
 	}
@@ -130,7 +131,7 @@ func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error)
 
 // push publishes a frame on all links.
 func (c *Cluster) push(p bus.Push) error {
-	messages, err := c.messages(p)
+	messages, err := c.messages(p, true)
 	if err != nil {
 		return err
 	}
@@ -143,9 +144,9 @@ func (c *Cluster) push(p bus.Push) error {
 	return wrong
 }
 
-// messages are what is to be published on each link; those that have nobody whom the
-// push is for are spared.
-func (c *Cluster) messages(p bus.Push) (map[*link]*bus.Msg, error) {
+// messages are what is to be published on each link; with spare, those are left out
+// that have nobody whom the push is for, as far as is known.
+func (c *Cluster) messages(p bus.Push, spare bool) (map[*link]*bus.Msg, error) {
 	all, err := p.Msg(bus.AllGateways) // the subject aside, it is mostly the same for all
 	if err != nil {
 		return nil, fmt.Errorf("worker: send: %w", err)
@@ -167,7 +168,10 @@ func (c *Cluster) messages(p bus.Push) (map[*link]*bus.Msg, error) {
 				return nil, fmt.Errorf("worker: send: %w", err)
 			}
 		}
-		if !l.may(&own) {
+		if p.Target.Scope == bus.ToClient && !l.has(bus.ClientID(p.Target.Name)) {
+			continue
+		}
+		if spare && !l.may(&own) {
 			c.w.count.spared.Add(1)
 			continue
 		}
@@ -188,10 +192,7 @@ func (l *link) has(id bus.ClientID) bool {
 
 // may tells whether the gateway may have clients that a push is for.
 func (l *link) may(p *bus.Push) bool {
-	switch p.Target.Scope {
-	case bus.ToClient:
-		return l.has(bus.ClientID(p.Target.Name))
-	case bus.ToUIDs, bus.ToGroups:
+	if s := p.Target.Scope; s == bus.ToUIDs || s == bus.ToGroups {
 		return slices.ContainsFunc(p.Names, func(name string) bool {
 			return l.names.may(bus.Target{Scope: p.Target.Scope.One(), Name: name})
 		})
