@@ -3,8 +3,12 @@ package docs_test
 
 import (
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -73,4 +77,82 @@ func TestFaults(t *testing.T) {
 			t.Errorf("reliability.md does not tell of the fault %s", k)
 		}
 	}
+}
+
+// goBlock finds the Go of a page.
+var goBlock = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
+
+// The Go of api.md stands in files that are compiled, and run where that can be.
+func TestAPIExamples(t *testing.T) {
+	doc, err := os.ReadFile("api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := ""
+	for _, path := range []string{"../worker/example_test.go", "../workertest/example_test.go"} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		code += flat(string(data))
+	}
+	blocks := goBlock.FindAllStringSubmatch(string(doc), -1)
+	if len(blocks) < 7 {
+		t.Errorf("api.md has only %d examples", len(blocks))
+	}
+	for _, m := range blocks {
+		if !strings.Contains(code, flat(m[1])) {
+			t.Errorf("no file of examples has this as it is:\n%s", m[1])
+		}
+	}
+}
+
+// flat is text without the indentation of its lines.
+func flat(s string) string {
+	lines := strings.Split(s, "\n")
+	for i := range lines {
+		lines[i] = strings.TrimSpace(lines[i])
+	}
+	return strings.Join(lines, "\n")
+}
+
+// protocol.md names every header, operation and code that there is.
+func TestProtocol(t *testing.T) {
+	doc, err := os.ReadFile("protocol.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := append(constants(t, "../bus/message.go", "Header"), constants(t, "../bus/command.go", "Op", "Code")...)
+	if len(names) < 25 {
+		t.Errorf("only %d names were found: %q", len(names), names)
+	}
+	for _, name := range names {
+		if name == bus.OpHello || name == bus.OpNames {
+			continue // of the SDK
+		}
+		if !regexp.MustCompile("`[^`\n]*\\b" + regexp.QuoteMeta(name) + "\\b[^`\n]*`").Match(doc) {
+			t.Errorf("protocol.md does not tell of %s", name)
+		}
+	}
+}
+
+// constants are the values of the constants of a file whose names begin so.
+func constants(t *testing.T, path string, prefixes ...string) (values []string) {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(file, func(n ast.Node) bool {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Names) != 1 || len(spec.Values) != 1 {
+			return true
+		}
+		lit, ok := spec.Values[0].(*ast.BasicLit)
+		if ok && lit.Kind == token.STRING && slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(spec.Names[0].Name, p) }) {
+			values = append(values, strings.Trim(lit.Value, `"`))
+		}
+		return true
+	})
+	return values
 }
