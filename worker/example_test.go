@@ -14,7 +14,9 @@ import (
 // The examples stand in docs/api.md too, as they are here: a test compares them.
 
 // pond is the handler of a chat.
-type pond struct{ login func(cookies []string) (user string, err error) }
+type pond struct {
+	login func(cookies []string) (user string, err error)
+}
 
 func (p *pond) Handle(ctx context.Context, ev *worker.Event) error {
 	switch ev.Kind {
