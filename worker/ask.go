@@ -167,6 +167,7 @@ func (c Client) do(ctx context.Context, r bus.Request) (*link, bus.Answer, error
 		return nil, bus.Answer{}, err
 	}
 	a, err := l.request(ctx, m)
+	l.told(r, &a)
 	if err == nil && a.Clients == 0 {
 		err = ErrNoClient
 	}
@@ -202,9 +203,13 @@ func (c *Cluster) ask(ctx context.Context, links []*link, r bus.Request) ([]aske
 	if err != nil {
 		return nil, err
 	}
-	return c.each(ctx, links, func(l *link) *bus.Msg {
+	answers, err := c.each(ctx, links, func(l *link) *bus.Msg {
 		return &bus.Msg{Subject: bus.CommandSubject(l.gateway(), op), Data: m.Data}
 	})
+	for i := range answers {
+		answers[i].link.told(r, &answers[i].Answer)
+	}
+	return answers, err
 }
 
 // each has what make makes answered by gateways, side by side.

@@ -60,8 +60,8 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 // With several gateways, what is sent to a uid or a group goes only to those that
 // have said that they have such clients. They say so before they hand on the first
 // event of a client that was given one, and a worker knows of what it has given
-// itself. A worker that learns of a client in another way, past all gateways, may
-// be faster than that.
+// itself, and of what a gateway has answered it. A worker that learns of a client in
+// another way, past all gateways, may be faster than that.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
