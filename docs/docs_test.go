@@ -88,20 +88,20 @@ func TestAPIExamples(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	code := ""
+	var code strings.Builder
 	for _, path := range []string{"../worker/example_test.go", "../workertest/example_test.go"} {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		code += flat(string(data))
+		code.WriteString(flat(string(data)))
 	}
 	blocks := goBlock.FindAllStringSubmatch(string(doc), -1)
 	if len(blocks) < 7 {
 		t.Errorf("api.md has only %d examples", len(blocks))
 	}
 	for _, m := range blocks {
-		if !strings.Contains(code, flat(m[1])) {
+		if !strings.Contains(code.String(), flat(m[1])) {
 			t.Errorf("no file of examples has this as it is:\n%s", m[1])
 		}
 	}

@@ -167,13 +167,13 @@ func (h *handler) text(ctx context.Context, ev *worker.Event, text string) error
 		if err != nil {
 			return err
 		}
-		ev.Reply([]byte(fmt.Sprintf("%s %s %s %s %s", info.Open.Path, info.Open.Headers["X-Who"], ev.UID, info.Groups, ev.Session)))
+		ev.Reply(fmt.Appendf(nil, "%s %s %s %s %s", info.Open.Path, info.Open.Headers["X-Who"], ev.UID, info.Groups, ev.Session))
 	case "count":
 		var s struct{ N int }
 		if err := json.Unmarshal(ev.Session, &s); err != nil {
 			return err
 		}
-		ev.Reply([]byte(fmt.Sprint(s.N)))
+		ev.Reply(fmt.Append(nil, s.N))
 		return ev.Client.MergeSession(ctx, json.RawMessage(fmt.Sprintf(`{"n":%d}`, s.N+1)))
 	case "panic":
 		panic("as the client said")
