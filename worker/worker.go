@@ -226,10 +226,11 @@ func (w *Worker) Run(ctx context.Context) error {
 
 // RunOn is Run over connections of the caller's: one to the registers, and those that
 // dial makes to the bus of a gateway. It is for tests of whole applications in memory
-// (package workertest); such a connection is taken for up as long as it is there.
-func (w *Worker) RunOn(ctx context.Context, registers bus.Conn, dial func(register.Member) (bus.Conn, error)) error {
+// (package workertest). Such a connection is taken for up until down is called, once,
+// from any goroutine: then it is closed as soon as the registers have lost the gateway.
+func (w *Worker) RunOn(ctx context.Context, registers bus.Conn, dial func(m register.Member, down func(cause error)) (bus.Conn, error)) error {
 	w.dial = func(l *link) (bus.Conn, error) {
-		conn, err := dial(l.member)
+		conn, err := dial(l.member, func(cause error) { l.status(false, cause) })
 		if err == nil {
 			l.status(true, nil)
 		}

@@ -2,6 +2,7 @@ package workertest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strconv"
@@ -50,6 +51,7 @@ type host struct {
 	bus     membus.Bus
 	gateway *gateway.Gateway
 	stop    func()
+	downs   []func(error) // tell workers that it is down; guarded by Cluster.mu
 }
 
 // Start starts a cluster, which ends with the test.
@@ -160,12 +162,16 @@ func (c *Cluster) startWorker(cfg worker.Config, h worker.Handler) *worker.Worke
 	return w
 }
 
+// errStopped is why a connection to a gateway is down.
+var errStopped = errors.New("workertest: the gateway has stopped")
+
 // dial connects a worker to the bus of a gateway.
-func (c *Cluster) dial(m register.Member) (bus.Conn, error) {
+func (c *Cluster) dial(m register.Member, down func(error)) (bus.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, h := range c.gateways {
 		if string(h.name) == m.Name && h.epoch == m.Epoch {
+			h.downs = append(h.downs, down)
 			return &stallable{Conn: h.bus.Connect(), c: c, gateway: h.name}, nil
 		}
 	}
@@ -176,8 +182,19 @@ func (c *Cluster) dial(m register.Member) (bus.Conn, error) {
 func (c *Cluster) Cluster() *worker.Cluster { return c.observer.Cluster() }
 
 // StopGateway stops the gateway of that number, from 0, in order: its clients are
-// closed with 1012. It returns when all is down.
-func (c *Cluster) StopGateway(i int) { c.gateways[i].stop() }
+// closed with 1012, and the workers' links to it end. It returns when all is down; that
+// the workers hear of it may take a moment longer.
+func (c *Cluster) StopGateway(i int) {
+	h := c.gateways[i]
+	h.stop()
+	c.mu.Lock()
+	downs := h.downs
+	h.downs = nil
+	c.mu.Unlock()
+	for _, down := range downs {
+		down(errStopped)
+	}
+}
 
 // Stall has the gateway of that number, from 0, not answer any more what it is asked
 // (pushes that are counted, changes, queries), or answer again: as one does that is
