@@ -37,6 +37,11 @@ var _ = row(map[string]func(*pond){
 		p.c.Eventually("it was called", p.handler.has("connected g1"))
 		p.c.Eventually("it was called", p.handler.has("connected g2"))
 	},
+	"onBusinessWorkerClose": func(p *pond) {
+		p.c.StopGateway(1)
+		p.closed(p.guest, 1012, "the gateway restarts")
+		p.c.Eventually("it was called", p.handler.has("gone g2"))
+	},
 	"_SERVER": func(p *pond) {
 		m := p.c.Dial(workertest.Request{Path: "/pond?uid=eve&group=green&session=5", Header: http.Header{"X-Who": {"me"}}})
 		m.Send("who am I")
