@@ -195,6 +195,12 @@ func TestHostileNamesPlain(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
+	if err := testbed.Poll(ctx, func() error { // its bus is there a moment before it is
+		_, err := nc.Request("gw.g1.do.count", []byte(`{"of":"clients"}`), testbed.Patience)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
 	for _, text := range []string{`"\ud800"`, `"\udc00\ud800"`, `"x\ud800x"`, "\"\xff\"", `""`, `"` + strings.Repeat("x", 10<<10) + `"`} {
 		for op, request := range map[string]string{
 			"bind": `{"client":"g1-1-1","uid":%s}`, "join": `{"all":true,"groups":["fine",%s]}`, "leave": `{"all":true,"groups":[%s]}`,
