@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -62,11 +63,22 @@ func (r Result) Msg(subject string) *Msg { return mustMsg(subject, r) }
 // mustMsg is a message with JSON of what can be nothing else: strings, numbers, and
 // JSON that was checked.
 func mustMsg(subject string, v any) *Msg {
-	data, err := json.Marshal(v)
+	data, err := marshal(v)
 	if err != nil {
 		panic(err)
 	}
 	return &Msg{Subject: subject, Data: data}
+}
+
+// marshal writes JSON that people can read: < and & stay what they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // ParseResult reads what [Result.Msg] wrote.
@@ -90,9 +102,9 @@ type Answer struct {
 	State uint64 `json:"state,omitempty"`
 	// Claim is by what a client has its uid.
 	Claim *Claim `json:"claim,omitempty"`
-	// Count is how many there are. Counts says it of each one that was asked
-	// about, in the order of the question.
-	Count  int   `json:"count,omitempty"`
+	// Count is how many there are, nil if that was not asked. Counts says it of each
+	// one that was asked about, in the order of the question.
+	Count  *int  `json:"count,omitempty"`
 	Counts []int `json:"counts,omitempty"`
 	// Items and Names are a page of a list, in ascending order. Next, if it is not
 	// empty, is the After of the next page.
@@ -128,7 +140,7 @@ func RequestMsg(g GatewayID, r Request) (*Msg, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	data, err := json.Marshal(r)
+	data, err := marshal(r)
 	if err != nil { // of JSON in it
 		return nil, fmt.Errorf("bus: %w: %s command: %w", ErrMessage, r.op(), err)
 	}

@@ -260,7 +260,7 @@ func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
 		}
 		merged[key] = value
 	}
-	return json.Marshal(merged)
+	return marshal(merged)
 }
 
 // The fields of a ClientInfo that a ListRequest can ask for, beside the id.

@@ -84,18 +84,27 @@ func (g *Gateway) countOf(r bus.CountRequest) (a bus.Answer, err error) {
 		for _, name := range r.Groups {
 			a.Counts = append(a.Counts, count(x.groups[name], false))
 		}
-	case r.Of == bus.OfClients && r.Group != "":
-		a.Count = count(x.groups[r.Group], false)
-	case r.Of == bus.OfClients:
-		a.Count = int(x.present.Load())
-	case r.Group != "":
-		a.Count = len(x.uidsOfLocked(r.Group))
 	default:
-		for range present(x.namesOf(r.Of)) {
-			a.Count++
-		}
+		n := x.countLocked(&r)
+		a.Count = &n
 	}
 	return a, nil
+}
+
+// countLocked is how many clients, uids or groups there are, in a group if one is named.
+func (x *index) countLocked(r *bus.CountRequest) (n int) {
+	switch {
+	case r.Of == bus.OfClients && r.Group != "":
+		return count(x.groups[r.Group], false)
+	case r.Of == bus.OfClients:
+		return int(x.present.Load())
+	case r.Group != "":
+		return len(x.uidsOfLocked(r.Group))
+	}
+	for range present(x.namesOf(r.Of)) {
+		n++
+	}
+	return n
 }
 
 // count is how many of the clients are online, with claims also how many may yet be.

@@ -192,6 +192,14 @@ type asked struct {
 	bus.Answer
 }
 
+// count is how many a gateway counted.
+func (a *asked) count() int {
+	if a.Count == nil {
+		return 0
+	}
+	return *a.Count
+}
+
 // ask asks gateways side by side. The answers are those that came, in the order of
 // the links; the error is a *PartialError, or says what is wrong with the request.
 func (c *Cluster) ask(ctx context.Context, links []*link, r bus.Request) ([]asked, error) {

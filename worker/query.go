@@ -90,7 +90,7 @@ func (c *Cluster) counts(ctx context.Context, n int, r bus.CountRequest) ([]int,
 func (c *Cluster) CountClients(ctx context.Context) (n int, err error) {
 	answers, err := c.ask(ctx, c.sorted(), bus.CountRequest{Of: bus.OfClients})
 	for _, a := range answers {
-		n += a.Count
+		n += a.count()
 	}
 	return n, err
 }
@@ -111,7 +111,7 @@ func (c *Cluster) countNames(ctx context.Context, of bus.Of, group string) (n in
 	if links := c.sorted(); len(links) == 1 {
 		answers, err := c.ask(ctx, links, bus.CountRequest{Of: of, Group: group})
 		for _, a := range answers {
-			n = a.Count
+			n = a.count()
 		}
 		return n, err
 	}

@@ -20,7 +20,7 @@ func (l *link) told(r bus.Request, a *bus.Answer) {
 				group(r.Groups[i])
 			}
 		}
-		if a.Count > 0 {
+		if a.Count != nil && *a.Count > 0 {
 			group(r.Group)
 		}
 	case bus.ListRequest:
