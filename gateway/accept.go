@@ -71,6 +71,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 		var err error
 		if nc, err = g.encrypt(ctx, l, nc); err != nil {
 			g.log.Debug("TLS handshake failed", "listener", l.cfg.Name, "remote", nc.RemoteAddr().String(), "err", err)
+			g.count.refusals[refusedHandshake].Add(1)
 			_ = nc.Close() // it is of no use
 			return
 		}
@@ -78,6 +79,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 	g.handshakes.Add(1)
 	defer g.handshakes.Add(-1)
 	if g.stopping.Load() {
+		g.count.refusals[refusedStopping].Add(1)
 		g.turnAway(nc)
 		return
 	}

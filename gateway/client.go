@@ -77,6 +77,7 @@ type openResult struct {
 	status      int
 	reason      string
 	subprotocol string
+	why         refusal // of a status that is not 0, for the figures
 }
 
 // submit puts an event at the end of the lane. It tells whether there is room for
@@ -88,6 +89,8 @@ func (c *client) submit(kind bus.Kind, data []byte) (more bool) {
 		c.gw.count.droppedClosing.Add(1)
 		return true
 	}
+	c.gw.count.framesIn.Add(1)
+	c.gw.count.bytesIn.Add(int64(len(data)))
 	c.addLocked(kind, data)
 	c.stalled = c.laneOrOutboxFullLocked()
 	return !c.stalled
@@ -114,13 +117,12 @@ func (c *client) resumeLocked() {
 // start gives out the open event, which the lane has already.
 func (c *client) start() {
 	c.mu.Lock()
-	c.gw.count.eventsIn.Add(1)
+	c.gw.count.opened.Add(1)
 	c.advanceLocked()
 	c.unlockAndTidy()
 }
 
 func (c *client) addLocked(kind bus.Kind, data []byte) {
-	c.gw.count.eventsIn.Add(1)
 	c.lane.add(newEvent(c, kind, data))
 	c.advanceLocked()
 }
@@ -151,16 +153,16 @@ func (c *client) goneLocked() bool {
 func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 	switch r.Status {
 	case bus.Rejected:
-		c.refuseLocked(openResult{status: r.Code, reason: r.Reason})
+		c.refuseLocked(openResult{status: r.Code, reason: r.Reason, why: refusedWorker})
 		return
 	case bus.Closed: // a plain worker that closes what it does not want
-		c.refuseLocked(openResult{status: http.StatusForbidden, reason: r.Reason})
+		c.refuseLocked(openResult{status: http.StatusForbidden, reason: r.Reason, why: refusedWorker})
 		return
 	}
 	open, err := bus.ParseOpenReply(r.Data)
 	if err != nil {
 		c.badReply(subject, err)
-		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason})
+		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason, why: refusedBadReply})
 		return
 	}
 	c.accepted = true
@@ -172,11 +174,11 @@ func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 	switch {
 	case errors.Is(err, errUIDTaken):
 		c.accepted = false
-		c.refuseLocked(openResult{status: http.StatusConflict, reason: "the uid is taken"})
+		c.refuseLocked(openResult{status: http.StatusConflict, reason: "the uid is taken", why: refusedUIDTaken})
 	case err != nil:
 		c.accepted = false
 		c.badReply(subject, err)
-		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason})
+		c.refuseLocked(openResult{status: http.StatusBadGateway, reason: badReplyReason, why: refusedBadReply})
 	default:
 		if !c.ending {
 			c.gw.index.online(c)
@@ -190,6 +192,7 @@ func (c *client) openAnsweredLocked(r bus.Reply, subject string) {
 func (c *client) refuseLocked(r openResult) {
 	c.ending = true
 	c.gw.index.offline(c)
+	c.gw.count.refusals[r.why].Add(1)
 	c.lane.clear(false) // at most a close event
 	c.resolveLocked(r)
 }
@@ -243,6 +246,10 @@ func (c *client) peerLeft(end closing) {
 func (c *client) endLocked(end closing) {
 	c.ending = true
 	c.gw.index.offline(c)
+	c.gw.count.ended.Add(1)
+	if c.accepted {
+		c.gw.count.closed(end.code)
+	}
 	data, err := json.Marshal(bus.CloseInfo{Client: c.id, Code: end.code, Reason: end.reason})
 	if err != nil { // cannot be: strings and a number
 		panic(err)

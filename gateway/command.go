@@ -16,6 +16,7 @@ func (g *Gateway) command(m *bus.Msg) (a bus.Answer, err error) {
 	if err != nil {
 		return a, err
 	}
+	g.count.commands.add(op)
 	switch op {
 	case bus.OpHello:
 		g.roster.nudge()
@@ -134,7 +135,9 @@ func (g *Gateway) close(r bus.CloseRequest) (a bus.Answer, err error) {
 		}
 		if !r.Abort && last {
 			c.mu.Lock()
-			c.pushLocked(frame{kind: kind, data: data})
+			if c.pushLocked(frame{kind: kind, data: data}) {
+				g.count.sent(1, len(data))
+			}
 			c.unlockAndTidy()
 		}
 		if c.closeBy(end, r.Abort) {

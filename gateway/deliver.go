@@ -138,6 +138,8 @@ func (g *Gateway) push(m *bus.Msg) (clients int, err error) {
 	for _, c := range gone {
 		g.index.remove(c)
 	}
+	g.count.pushes.add(string(p.Target.Scope))
+	g.count.sent(clients, len(p.Data))
 	return clients, nil
 }
 

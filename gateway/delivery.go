@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/latency"
 )
 
 // badReplyReason is what a client is told whose worker breaks the protocol.
@@ -226,6 +227,9 @@ func (c *client) repliedLocked(e *event, r bus.Reply, from bus.WorkerAddress, su
 	c.gw.dispatch.answered(e)
 	c.gw.count.answered.Add(1)
 	c.gw.tap.answer(c, e, &r)
+	if latency.Sampled(c.number, e.seq) {
+		c.gw.count.latency.Observe(time.Since(c.gw.start) - e.given)
+	}
 	c.lane.to(e, answered)
 	if e == c.lane.first {
 		c.settleLocked(e, r, subject)
@@ -253,7 +257,9 @@ func (c *client) settleLocked(e *event, r bus.Reply, subject string) {
 		c.openAnsweredLocked(r, subject)
 	case bus.Text, bus.Binary:
 		if r.Kind != 0 {
-			c.pushLocked(frame{kind: r.Kind, data: r.Data})
+			if c.pushLocked(frame{kind: r.Kind, data: r.Data}) {
+				c.gw.count.sent(1, len(r.Data))
+			}
 		}
 		if r.Status == bus.Closed {
 			c.closeNowLocked(closing{bus.CloseCode(r.Code), bus.TrimReason(r.Reason)})
@@ -365,7 +371,11 @@ func (c *client) bouncedLocked(e *event) {
 		// nobody needs to know.
 		c.gw.dispatch.forget(e)
 		c.lane.pop()
-		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there"})
+		why := refusedLeft
+		if c.finishing != nil {
+			why = refusedStopping
+		}
+		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: "no worker there", why: why})
 		return
 	}
 	c.holdLocked(e)
@@ -485,7 +495,7 @@ func (c *client) giveUpLocked(e *event, end closing) {
 	c.gw.dispatch.forget(e)
 	c.lane.pop()
 	if e.kind == bus.Open {
-		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason})
+		c.refuseLocked(openResult{status: http.StatusServiceUnavailable, reason: end.reason, why: refusalFor(end)})
 	} else {
 		if c.ending { // the peer has left: the rest goes too, its close event is still owed
 			c.gw.count.droppedClosing.Add(int64(c.lane.clear(true)))

@@ -90,7 +90,11 @@ func (d *dispatcher) sentTo(id bus.ConnID, batch uint64) (events []*event, stamp
 // await starts the clock for an answer anew. The client's mutex is held.
 func (d *dispatcher) await(e *event) {
 	e.client.lane.to(e, out)
-	e.due = time.Now().Add(d.ackWait)
+	now := time.Now()
+	e.due = now.Add(d.ackWait)
+	if e.given == 0 {
+		e.given = now.Sub(e.client.gw.start) + 1 // not 0: not yet
+	}
 	d.mu.Lock()
 	d.stamp++
 	e.stamp = d.stamp
@@ -127,6 +131,26 @@ func (d *dispatcher) forget(e *event) {
 		g.probe = nil // the trial came back, or nobody waits for it
 	}
 	d.mu.Unlock()
+}
+
+// inFlight is how many events are out.
+func (d *dispatcher) inFlight() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acks.Len() + d.overdue.Len()
+}
+
+// oldest is for how long the event that is out for longest has had no sign of life;
+// 0 if none is out.
+func (d *dispatcher) oldest(now time.Time) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range []*deadline.List[*event]{&d.overdue, &d.acks} {
+		if n := l.Front(); n != nil {
+			return max(now.Sub(n.Due())+d.ackWait, 0)
+		}
+	}
+	return 0
 }
 
 // answered stops the clock, and if others wait for a first worker, lets them

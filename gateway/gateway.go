@@ -94,6 +94,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		serving:   make(chan struct{}),
 	}
 	g.live.Store(&cfg)
+	g.count.init()
 	g.names = newNames(g)
 	g.tap = newTap(g)
 	g.index = newIndex(g.name, epoch, g.names.changed)

@@ -108,6 +108,13 @@ func (x *index) len() int {
 	return len(x.clients)
 }
 
+// names is how many uids and groups have clients.
+func (x *index) names() (uids, groups int) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	return len(x.uids), len(x.groups)
+}
+
 func (x *index) get(id bus.ClientID) *client {
 	x.mu.RLock()
 	defer x.mu.RUnlock()

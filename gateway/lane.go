@@ -35,6 +35,8 @@ type event struct {
 	bond bool
 	// alone says that it must not follow another one to its worker.
 	alone bool
+	// given is when it was first given out, since the gateway's start; 0: not yet.
+	given time.Duration
 	// delivery counts how often it was given out, as far as a worker may have
 	// got it: it marks redeliveries.
 	delivery int

@@ -106,6 +106,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if status, err := checkHandshake(r); err != nil {
 		// No worker is asked about what cannot become a connection.
+		g.count.refusals[refusedHandshake].Add(1)
 		g.bound(w)
 		refuse(w, r, status, err)
 		return
@@ -113,6 +114,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	g.handshakes.Add(1)
 	defer g.handshakes.Add(-1)
 	if g.stopping.Load() {
+		g.count.refusals[refusedStopping].Add(1)
 		g.refuse(w, openResult{status: http.StatusServiceUnavailable, reason: "the gateway is stopping"})
 		return
 	}

@@ -73,8 +73,8 @@ func (o *outbox) pop() {
 // drop takes all frames off.
 func (o *outbox) drop() { o.frames, o.head, o.bytes = nil, 0, 0 }
 
-// pushLocked puts a frame into the client's outbox; it tells whether it did. A
-// client that has too many waiting is closed. It never blocks.
+// pushLocked puts a frame into the client's outbox; it tells whether it did, for the
+// caller to count. A client that has too many waiting is closed. It never blocks.
 func (c *client) pushLocked(f frame) bool {
 	o := &c.out
 	if c.ending {
@@ -85,7 +85,6 @@ func (c *client) pushLocked(f frame) bool {
 		return false
 	}
 	o.push(f)
-	c.gw.count.framesOut.Add(1)
 	c.gw.tap.frame(c, &f)
 	c.flushLocked()
 	return true

@@ -46,6 +46,8 @@ type roster struct {
 type rollCall struct {
 	groups map[string]*team // only groups all of whose members take batches
 	at     map[bus.WorkerAddress]*link
+	// workers is how many there are of each group, those that take no batches too.
+	workers map[string]int
 }
 
 // team are the workers of a group.
@@ -129,7 +131,7 @@ func (r *roster) look() {
 			delete(r.links, id)
 		}
 	}
-	call := &rollCall{groups: map[string]*team{}, at: map[bus.WorkerAddress]*link{}}
+	call := &rollCall{groups: map[string]*team{}, at: map[bus.WorkerAddress]*link{}, workers: map[string]int{}}
 	for id, instance := range instances {
 		l := r.links[id]
 		if l == nil {
@@ -139,6 +141,7 @@ func (r *roster) look() {
 		call.at[l.at] = l
 	}
 	for group, members := range groups {
+		call.workers[group] = countWorkers(members)
 		for _, s := range members {
 			if !asked[s.Conn] {
 				if r.plain[s.Conn] == nil {
@@ -184,6 +187,17 @@ func (r *roster) linksOf(members []bus.ServerSubscription) []*link {
 		}
 	}
 	return links
+}
+
+// countWorkers is how many connections are in the queue group.
+func countWorkers(members []bus.ServerSubscription) int {
+	conns := map[bus.ConnID]struct{}{}
+	for _, s := range members {
+		if s.Queue != "" {
+			conns[s.Conn] = struct{}{}
+		}
+	}
+	return len(conns)
 }
 
 // others are the groups with workers who cannot be asked what they hold.
