@@ -51,6 +51,8 @@ type Client struct {
 	first    sync.Once
 	// why the connection is down, as Status said last
 	cause atomic.Pointer[error]
+	// announcements that no register has confirmed
+	missed atomic.Int64
 
 	// owned by Run
 	failing time.Time // since when no register answers; zero if one does
@@ -108,6 +110,10 @@ func (c *Client) Conflict() error {
 	defer c.mu.Unlock()
 	return c.conflict
 }
+
+// Missed counts the announcements, since the start, that no register has confirmed. It
+// may be called at any time.
+func (c *Client) Missed() int64 { return c.missed.Load() }
 
 // Members are the watched members that are there, as far as is known.
 func (c *Client) Members(roles ...Role) []Member {
@@ -172,6 +178,7 @@ func (c *Client) beat(ctx context.Context) time.Duration {
 	if ctx.Err() != nil {
 		return Heartbeat // cut short: that says nothing about the registers
 	}
+	c.missed.Add(1)
 	c.freeze()
 	if c.failing.IsZero() {
 		c.failing, c.warned = start, time.Time{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"strings"
 	"sync"
 	"time"
@@ -28,8 +29,15 @@ type Server struct {
 	conn bus.Conn
 	log  *slog.Logger
 
-	mu    sync.Mutex
-	state *state
+	mu      sync.Mutex
+	state   *state
+	changes map[ChangeKind]int64
+}
+
+// ChangeKind is what happened to members of a role.
+type ChangeKind struct {
+	Role Role
+	Type ChangeType
 }
 
 // NewServer makes the registrar of a register, over a connection to its own
@@ -37,7 +45,7 @@ type Server struct {
 // the registers only while it is on its own table. The log should name the
 // register. It starts nothing.
 func NewServer(self Member, conn bus.Conn, log *slog.Logger) *Server {
-	return &Server{name: self.Name, conn: conn, log: log, state: newState(self)}
+	return &Server{name: self.Name, conn: conn, log: log, state: newState(self), changes: map[ChangeKind]int64{}}
 }
 
 // Members are those this register knows.
@@ -45,6 +53,14 @@ func (s *Server) Members(roles ...Role) []Member {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.state.table.Members(roles...)
+}
+
+// Changes counts what this register has seen happen to members since it started. It
+// may be called at any time.
+func (s *Server) Changes() map[ChangeKind]int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.changes)
 }
 
 // Run registers members until ctx ends.
@@ -166,11 +182,14 @@ func (s *Server) reply(m *bus.Msg, v any) {
 	}
 }
 
-// tell logs a change.
+// tell counts and logs a change.
 func (s *Server) tell(c *Change) {
 	if c == nil {
 		return
 	}
+	s.mu.Lock()
+	s.changes[ChangeKind{c.Member.Role, c.Type}]++
+	s.mu.Unlock()
 	level := slog.LevelInfo
 	if c.Type == Expired || c.Type == Displaced {
 		level = slog.LevelWarn

@@ -9,6 +9,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/batch"
 	"github.com/gatebus/gatebus/internal/deadline"
+	"github.com/gatebus/gatebus/internal/latency"
 )
 
 // errExit is the failure of a handler that neither returned nor panicked.
@@ -357,7 +358,15 @@ func (j *job) run() {
 		ev.Session = []byte(session)
 	}
 	err := errExit // stands if the handler does not come back
+	var start time.Time
+	sampled := latency.Sampled(j.client, j.event.Seq)
+	if sampled {
+		start = time.Now()
+	}
 	defer func() {
+		if sampled {
+			w.latency.Observe(time.Since(start))
+		}
 		if p := recover(); p != nil {
 			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())
 		}

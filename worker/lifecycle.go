@@ -57,7 +57,7 @@ func (n *linkWatch) tell(l *link, up bool) {
 		return
 	}
 	n.mu.Lock()
-	n.news = append(n.news, GatewayLink{bus.GatewayID(l.member.Name), l.member.Epoch, l.member.Address, l.member.Clients, up})
+	n.news = append(n.news, GatewayLink{bus.GatewayID(l.member.Name), l.member.Epoch, l.member.Address, l.member.Clients, up, l.jobs.count()})
 	n.mu.Unlock()
 	select {
 	case n.wake <- struct{}{}:

@@ -352,12 +352,16 @@ func (p *pager) err() error {
 
 // GatewayLink is a gateway that the cluster has a link to.
 type GatewayLink struct {
-	Gateway bus.GatewayID
-	Epoch   bus.Epoch
+	Gateway bus.GatewayID `json:"gateway"`
+	Epoch   bus.Epoch     `json:"epoch"`
 	// Address is where its bus is, and Clients where its clients connect.
-	Address, Clients string
+	Address string `json:"address"`
+	Clients string `json:"clients"`
 	// Up tells whether the link is up now.
-	Up bool
+	Up bool `json:"up"`
+	// Working is how many events of it are here now: in work, or waiting for their
+	// turn.
+	Working int `json:"working"`
 }
 
 // Gateways are the gateways that there are links to, by name.
@@ -365,7 +369,7 @@ func (c *Cluster) Gateways() []GatewayLink {
 	links := c.sorted()
 	all := make([]GatewayLink, len(links))
 	for i, l := range links {
-		all[i] = GatewayLink{l.gateway(), l.member.Epoch, l.member.Address, l.member.Clients, l.isUp()}
+		all[i] = GatewayLink{l.gateway(), l.member.Epoch, l.member.Address, l.member.Clients, l.isUp(), l.jobs.count()}
 	}
 	return all
 }

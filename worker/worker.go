@@ -15,6 +15,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/keys"
+	"github.com/gatebus/gatebus/internal/latency"
 	"github.com/gatebus/gatebus/register"
 )
 
@@ -45,7 +46,8 @@ type Worker struct {
 	members  *register.Client
 	dial     func(*link) (bus.Conn, error) // to a gateway's bus; replaced in tests
 
-	count struct{ handled, failed, busy, unsent, unreached, spared, downs, downsFailed atomic.Int64 }
+	count   struct{ handled, failed, busy, unsent, unreached, spared, downs, downsFailed atomic.Int64 }
+	latency latency.Histogram // of the handler
 
 	down  *downWatch // set by Run; nil: the handler does not want to know
 	watch *linkWatch // nil: the handler does not want to know
@@ -62,25 +64,6 @@ type Worker struct {
 type linkKey struct {
 	name  bus.GatewayID
 	epoch bus.Epoch
-}
-
-// Stats are the counters of a worker since its start, and two gauges.
-type Stats struct {
-	Links   int   `json:"links"`   // gauge: gateways linked to
-	Working int   `json:"working"` // gauge: events in work
-	Handled int64 `json:"handled"` // events handled, failed ones included
-	Failed  int64 `json:"failed"`  // events whose handler failed, or whose answer could not be
-	Busy    int64 `json:"busy"`    // events handed back at the concurrency limit
-	Unsent  int64 `json:"unsent"`  // answers that a broken link did not take
-	// Unreached counts the sends that did not go to a gateway because the link
-	// to it was down, one for each gateway.
-	Unreached int64 `json:"unreached"`
-	// Spared counts the sends that did not go to a gateway because it has no
-	// client of the uid or group, one for each gateway.
-	Spared int64 `json:"spared"`
-
-	GatewaysDown       int64 `json:"gateways_down"`        // news of dead gateways handled, failed ones included
-	GatewaysDownFailed int64 `json:"gateways_down_failed"` // those whose handler failed
 }
 
 // instance names one life of a worker, in one token.
@@ -172,35 +155,18 @@ func (w *Worker) Name() string { return w.cfg.Name }
 // Joined tells whether the registers know this worker.
 func (w *Worker) Joined() bool { return w.members.Joined() }
 
+// Missed counts the announcements that no register has confirmed.
+func (w *Worker) Missed() int64 { return w.members.Missed() }
+
+// Member is what the worker says about itself to the registers.
+func (w *Worker) Member() register.Member { return w.self }
+
 // Conflict is a *register.ConflictError while another process has the worker's
 // name; it works on all the same.
 func (w *Worker) Conflict() error { return w.members.Conflict() }
 
 // Cluster reaches all clients of the gateways that the worker is linked to.
 func (w *Worker) Cluster() *Cluster { return w.cluster }
-
-// Stats is a snapshot. It may be called at any time.
-func (w *Worker) Stats() Stats {
-	s := Stats{
-		Working: w.jobs.count(),
-		Handled: w.count.handled.Load(),
-		Failed:  w.count.failed.Load(),
-		Busy:    w.count.busy.Load(),
-		Unsent:  w.count.unsent.Load(),
-
-		Unreached: w.count.unreached.Load(),
-		Spared:    w.count.spared.Load(),
-
-		GatewaysDown:       w.count.downs.Load(),
-		GatewaysDownFailed: w.count.downsFailed.Load(),
-	}
-	for _, l := range w.allLinks() {
-		if l.isUp() {
-			s.Links++
-		}
-	}
-	return s
-}
 
 // Run handles events until ctx ends, and then drains: it takes no more, answers
 // those it has, for at most the time to drain, and leaves. It returns nil then,
@@ -215,7 +181,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer conn.Close()
 	if w.handler != nil {
-		service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Stats() })
+		service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Report() })
 		if err != nil {
 			return fmt.Errorf("worker: %w", err)
 		}
