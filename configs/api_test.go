@@ -38,7 +38,7 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	_, err := Load(host(text))
-	wantError(t, err, `host.yaml:12: api.tokens[0]: "********" is the mask of a printed configuration; put the token itself in, or use token_file`)
+	wantError(t, err, `host.yaml:13: api.tokens[0]: "********" is the mask of a printed configuration; put the token itself in, or use token_file`)
 }
 
 // Who has the admin listener off by a flag, has no API either.

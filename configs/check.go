@@ -3,6 +3,7 @@ package configs
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/gatebus/gatebus/bus"
@@ -69,6 +70,7 @@ func (l *loader) check() {
 	if c.Admin.Listen == "off" {
 		c.Admin.Listen = ""
 	}
+	l.checkReady()
 	l.checkLog()
 	l.checkRegister()
 	if c.Gateway != nil {
@@ -110,6 +112,14 @@ func (l *loader) validate(section string, err error) {
 			l.bad(section, "%w", rest)
 		} else {
 			l.bad(section+"."+name, "%w", rest)
+		}
+	}
+}
+
+func (l *loader) checkReady() {
+	for i, name := range l.config.Admin.ReadyWithout {
+		if !slices.Contains(ReadyChecks(), name) {
+			l.badElement("admin.ready_without", i, "%s is not a check of /readyz; write one of %s", quote(name), strings.Join(ReadyChecks(), ", "))
 		}
 	}
 }

@@ -49,6 +49,24 @@ type Admin struct {
 	// Listen is the host:port for health, figures, the chat page and the API; empty
 	// means that there is none. "off" is read as empty.
 	Listen string `koanf:"listen"`
+	// ReadyWithout are checks that do not count for /readyz, of [ReadyChecks].
+	ReadyWithout []string `koanf:"ready_without"`
+}
+
+// The checks of /readyz.
+const (
+	ReadyJoined  = "joined"  // gateway, worker: a register has confirmed it
+	ReadyBus     = "bus"     // gateway: the NATS server of its own runs
+	ReadyWorkers = "workers" // gateway: each group that it serves has a worker on its bus
+	ReadyLinks   = "links"   // worker: a gateway is linked
+	ReadyNATS    = "nats"    // register: its NATS server runs
+	// ReadyRegisters is of the API: a register has answered.
+	ReadyRegisters = "registers"
+)
+
+// ReadyChecks lists the checks of /readyz.
+func ReadyChecks() []string {
+	return []string{ReadyJoined, ReadyBus, ReadyWorkers, ReadyLinks, ReadyNATS, ReadyRegisters}
 }
 
 // Log says what is logged, and how.
@@ -115,7 +133,7 @@ type Worker struct {
 func Default(roles ...Role) *Config {
 	c := &Config{
 		Registers: []string{"nats://127.0.0.1:4222"},
-		Admin:     Admin{Listen: "127.0.0.1:8280"},
+		Admin:     Admin{Listen: "127.0.0.1:8280", ReadyWithout: []string{}},
 		Log:       Log{Level: "info", Format: "text"},
 	}
 	if slices.Contains(roles, RoleRegister) {

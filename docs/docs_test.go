@@ -2,6 +2,7 @@
 package docs_test
 
 import (
+	"flag"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -16,7 +17,38 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/chaos"
+	"github.com/gatebus/gatebus/internal/metrics"
 )
+
+// rewrite has the tables written that are made from the code.
+var rewrite = flag.Bool("rewrite", false, "write the table of metrics.md anew")
+
+// The table of metrics is what the code shows. To write it anew: go test ./docs -rewrite.
+func TestMetrics(t *testing.T) {
+	doc, err := os.ReadFile("metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for _, f := range metrics.Families() {
+		fmt.Fprintf(&want, "| `%s` | %s | %s | %s |\n", f.Name, f.Type, strings.Join(f.Labels, ", "), f.Help)
+	}
+	const head = "|---|---|---|---|\n"
+	before, after, _ := strings.Cut(string(doc), head)
+	got, rest, _ := strings.Cut(after, "\n\n")
+	if got += "\n"; after != "" && strings.HasPrefix(after, "\n") { // an empty table
+		got, rest = "", after[1:]
+	}
+	if got == want.String() {
+		return
+	}
+	if !*rewrite {
+		t.Fatalf("the table of metrics.md is not what the code shows; write it anew with -rewrite:\n%s", want.String())
+	}
+	if err := os.WriteFile("metrics.md", []byte(before+head+want.String()+"\n"+rest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
 
 func TestCloseCodes(t *testing.T) {
 	doc, err := os.ReadFile("close-codes.md")

@@ -1,5 +1,10 @@
 // Package admin is the HTTP server of a process for the people who run it:
-// health, readiness, and the chat page to try things out; and for programs, the API.
+// health, readiness, figures, profiles, and the chat page to try things out; and for
+// programs, the API.
+//
+// Where no [Config].Guard is set, whoever reaches it may look at all of that but the
+// profiles. Those show what the memory of the process holds, and take its time: they are
+// then for requests from this machine only.
 package admin
 
 import (
@@ -17,21 +22,28 @@ import (
 	"time"
 )
 
-// Check says what a process still waits for before it is ready; nil if it is.
-type Check func() error
+// Check is one thing that a role has to have before it is ready.
+type Check struct {
+	// Name is what the check is called; "" for one about the process as a whole.
+	Name string
+	// Missing says what it still waits for; nil if it has it. It must not block.
+	Missing func() error
+}
 
 // Config says what the server shows.
 type Config struct {
 	// Listen is a host:port; port 0 takes a free one.
 	Listen string
 	// Ready are the checks of /readyz, by role.
-	Ready map[string]Check
+	Ready map[string][]Check
 	// Stats are the figures of /stats, by role.
 	Stats map[string]func() any
+	// Metrics answers /metrics; nil if there is none.
+	Metrics http.Handler
 	// API serves the paths that begin with /api/, as they were sent; nil: there is none.
 	API http.Handler
 	// Guard lets through who may see what is served, health and readiness aside; nil:
-	// everybody may.
+	// everybody may, but profiles are for this machine ([LocalOnly]).
 	Guard func(http.Handler) http.Handler
 	// Gateway is the host:port on which the gateway listens for clients, for
 	// the chat page; "" if no gateway runs here.
@@ -125,6 +137,10 @@ func (s *Server) routes() http.Handler {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		text := "gatebus admin\n\n/healthz  is the process alive\n/readyz   is it joined and serving\n/stats    its figures\n"
+		if s.cfg.Metrics != nil {
+			text += "/metrics  the same for Prometheus\n"
+		}
+		text += "/debug/pprof/  profiles of it\n"
 		if s.cfg.Gateway != "" {
 			text += "/chat     a chat, to try\n"
 		}
@@ -133,6 +149,14 @@ func (s *Server) routes() http.Handler {
 		}
 		_, _ = w.Write([]byte(text)) // the asker is gone
 	})
+	if s.cfg.Metrics != nil {
+		mux.Handle("GET /metrics", s.cfg.Metrics)
+	}
+	if s.cfg.Guard != nil {
+		mux.Handle("/debug/pprof/", profiles()) // it stands before all of this
+	} else {
+		mux.Handle("/debug/pprof/", LocalOnly(profiles()))
+	}
 	if s.cfg.Gateway != "" {
 		mux.HandleFunc("GET /chat", s.chat)
 	}
@@ -142,10 +166,20 @@ func (s *Server) routes() http.Handler {
 // ready tells whether the process does its work, and if not, what it waits for.
 func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 	status, answer := http.StatusOK, map[string]string{}
-	for role, check := range s.cfg.Ready {
+	for role, checks := range s.cfg.Ready {
+		var missing []string
+		for _, c := range checks {
+			switch err := c.Missing(); {
+			case err == nil:
+			case c.Name == "":
+				missing = append(missing, err.Error())
+			default:
+				missing = append(missing, c.Name+": "+err.Error())
+			}
+		}
 		answer[role] = "ready"
-		if err := check(); err != nil {
-			status, answer[role] = http.StatusServiceUnavailable, err.Error()
+		if len(missing) > 0 {
+			status, answer[role] = http.StatusServiceUnavailable, strings.Join(missing, "; ")
 		}
 	}
 	writeJSON(w, status, answer)

@@ -119,6 +119,10 @@ func TestDirection(t *testing.T) {
 				if !under(p.ImportPath, "internal/host") {
 					t.Errorf("%s imports %s, which internal/host puts into a process", p.ImportPath, to)
 				}
+			case under(to, "internal/metrics"):
+				if !under(p.ImportPath, "internal/host") {
+					t.Errorf("%s imports %s, which is for internal/host", p.ImportPath, to)
+				}
 			case under(to, "internal/admin"):
 				if !under(p.ImportPath, "internal/host") {
 					t.Errorf("%s imports %s, which is for internal/host", p.ImportPath, to)
@@ -135,7 +139,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics") {
 			continue
 		}
 		for _, path := range p.Imports {
@@ -153,12 +157,13 @@ func TestReserved(t *testing.T) {
 		code      []string // whose code may import it
 		tests     bool     // whether any test may
 	}{
-		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "workertest", "e2e"}, false},
-		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "workertest", "api", "cmd", "examples", "e2e"}, false},
+		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/metrics", "internal/testbed", "internal/chaos", "workertest", "e2e"}, false},
+		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/metrics", "internal/testbed", "internal/chaos", "internal/bench", "workertest", "api", "cmd", "examples", "e2e"}, false},
 		{"github.com/nats-io/nats-server", "the server is embedded's", []string{"embedded"}, false},
 		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e", "workertest"}, true},
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},
 		{"github.com/HdrHistogram", "latencies are measured by bench", []string{"internal/bench"}, false},
+		{"github.com/prometheus/client_golang", "figures are shown by internal/metrics", []string{"internal/metrics"}, true},
 		{"github.com/spf13/cobra", "the command line is cmd's", []string{"cmd"}, false},
 		{"github.com/chromedp", "browsers are for tests", []string{"e2e"}, false},
 		{"github.com/Shopify/toxiproxy", "bad networks are for the harness", []string{"internal/chaos"}, false},

@@ -156,12 +156,12 @@ func (s *side) connectTo(urls ...string) error {
 // beside it, and of a further one.
 const (
 	firstFile = `log: {format: json}
-admin: {listen: 127.0.0.1:0}
+admin: {listen: 127.0.0.1:0, ready_without: [workers]}
 register: {name: bench, listen: 127.0.0.1:0, cluster: {listen: 127.0.0.1:0}}
 gateway: {name: bench1, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
 `
 	furtherFile = `log: {format: json}
-admin: {listen: 127.0.0.1:0}
+admin: {listen: 127.0.0.1:0, ready_without: [workers]}
 registers: ["nats://%s"]
 gateway: {name: bench%d, listen: 127.0.0.1:0, drain: 0s, bus: {listen: 127.0.0.1:0}}
 `

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatebus/gatebus/api"
 	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/worker"
 )
 
@@ -69,12 +70,17 @@ func (a *apiPart) run(ctx context.Context) error {
 func (a *apiPart) role() string { return string(configs.RoleAPI) }
 func (a *apiPart) release()     {}
 
-func (a *apiPart) ready() error {
-	if a.cluster() == nil {
-		return errors.New("no register has answered yet")
-	}
-	return nil
+func (a *apiPart) checks() []admin.Check {
+	return []admin.Check{{Name: configs.ReadyRegisters, Missing: func() error {
+		if a.cluster() == nil {
+			return errors.New("no register has answered yet")
+		}
+		return nil
+	}}}
 }
+
+// show has nothing to add: the API is no member, and has no figures but its links.
+func (a *apiPart) show(*shown) {}
 
 // apiStats are the figures of the API.
 type apiStats struct {

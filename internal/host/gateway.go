@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/embedded"
 	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/register"
@@ -120,7 +122,24 @@ func (h *Host) auth(r keys.Role) []nats.Option {
 }
 
 func (g *gatewayPart) role() string { return string(configs.RoleGateway) }
-func (g *gatewayPart) stats() any   { return g.gateway.Stats() }
+
+// gatewayStats are the figures of a gateway.
+type gatewayStats struct {
+	gateway.Stats
+	Queues  gateway.Queues `json:"queues"`
+	Workers map[string]int `json:"workers"` // on its bus, by group
+	report
+}
+
+func (g *gatewayPart) stats() any {
+	return gatewayStats{g.gateway.Stats(), g.gateway.Queues(), g.gateway.Workers(), newReport(g.server, g.members)}
+}
+
+func (g *gatewayPart) show(s *shown) {
+	s.member(g.self, g.members)
+	s.servers["bus"] = g.server.Stats
+	s.Gateway(g.gateway)
+}
 
 func (g *gatewayPart) release() {
 	if g.gateway != nil {
@@ -132,14 +151,27 @@ func (g *gatewayPart) release() {
 	stopServer(g.server, g.log)
 }
 
-func (g *gatewayPart) ready() error {
-	if err := g.members.Conflict(); err != nil {
-		return err
+func (g *gatewayPart) checks() []admin.Check {
+	return []admin.Check{
+		serverCheck(configs.ReadyBus, g.server),
+		joinedCheck(configs.RoleGateway, g.members),
+		{Name: configs.ReadyWorkers, Missing: g.missingWorkers},
 	}
-	if !g.members.Joined() {
-		return errors.New("no register has confirmed this gateway yet")
+}
+
+// missingWorkers says which groups that the gateway serves have no worker on its bus.
+func (g *gatewayPart) missingWorkers() error {
+	var missing []string
+	for group, n := range g.gateway.Workers() {
+		if n == 0 {
+			missing = append(missing, group)
+		}
 	}
-	return nil
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return fmt.Errorf("no worker is there of the group %s", strings.Join(missing, ", "))
 }
 
 func (g *gatewayPart) run(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -42,9 +43,12 @@ var errStopping = errors.New("stopping")
 type part interface {
 	// run works until ctx ends and it has come down orderly.
 	run(ctx context.Context) error
-	// ready says what the role still waits for; nil if it serves.
-	ready() error
+	// checks are what the role has to have to serve.
+	checks() []admin.Check
+	// stats are its figures: a struct for JSON.
 	stats() any
+	// show adds them to what Prometheus is shown.
+	show(*shown)
 	// release gives back what start has taken, of a part that does not run.
 	release()
 	role() string
@@ -123,16 +127,12 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 	}
 	cfg := admin.Config{
 		Listen: h.cfg.Admin.Listen, Log: h.log,
-		Ready: map[string]admin.Check{}, Stats: map[string]func() any{},
+		Ready: map[string][]admin.Check{}, Stats: map[string]func() any{},
+		Metrics: h.metrics(),
 	}
 	for _, p := range h.parts {
 		cfg.Stats[p.role()] = p.stats
-		cfg.Ready[p.role()] = func() error {
-			if h.stopping.Load() {
-				return errStopping
-			}
-			return p.ready()
-		}
+		cfg.Ready[p.role()] = h.checks(p)
 	}
 	cfg.Gateway, cfg.GatewayTLS = at.Clients, at.ClientsTLS
 	if h.api != nil {
@@ -147,6 +147,29 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 	}
 	h.admin, at.Admin = s, s.Addr()
 	return nil
+}
+
+// checks are those of a part that the configuration does not leave out, and that the
+// host goes on.
+func (h *Host) checks(p part) []admin.Check {
+	checks := []admin.Check{{Missing: func() error {
+		if h.stopping.Load() {
+			return errStopping // whatever else is missing by now
+		}
+		return nil
+	}}}
+	for _, c := range p.checks() {
+		if slices.Contains(h.cfg.Admin.ReadyWithout, c.Name) {
+			continue
+		}
+		checks = append(checks, admin.Check{Name: c.Name, Missing: func() error {
+			if h.stopping.Load() {
+				return nil
+			}
+			return c.Missing()
+		}})
+	}
+	return checks
 }
 
 // Run runs the roles until ctx ends, or one fails, and stops them one after

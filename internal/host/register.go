@@ -14,6 +14,7 @@ import (
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/embedded"
+	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/register"
@@ -112,17 +113,27 @@ func registerKeyed(c *configs.Register, err error) error {
 }
 
 func (r *registerPart) role() string { return string(register.RoleRegister) }
-func (r *registerPart) ready() error { return nil } // it has started
+
+func (r *registerPart) checks() []admin.Check {
+	return []admin.Check{serverCheck(configs.ReadyNATS, r.server)} // it needs nobody else
+}
+
+func (r *registerPart) show(s *shown) {
+	s.member(r.self, r.client)
+	s.servers["register"] = r.server.Stats
+	s.Register(r.registrar)
+}
 
 // registerStats are the figures of a register.
 type registerStats struct {
 	Server  string               `json:"server"` // its name in NATS
 	Members []register.Member    `json:"members"`
 	Notices register.NoticeStats `json:"notices"`
+	report
 }
 
 func (r *registerPart) stats() any {
-	return registerStats{r.server.Name(), r.registrar.Members(), r.registrar.Notices()}
+	return registerStats{r.server.Name(), r.registrar.Members(), r.registrar.Notices(), newReport(r.server, r.client)}
 }
 
 func (r *registerPart) release() {

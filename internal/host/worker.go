@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/gatebus/gatebus/configs"
+	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/worker"
 	"github.com/gatebus/gatebus/worker/handlers"
 	"github.com/gatebus/gatebus/worker/webhook"
@@ -38,9 +39,9 @@ func (w *workerPart) run(ctx context.Context) error { return w.worker.Run(ctx) }
 // stats are those of the worker and, of a handler that has some, its own.
 func (w *workerPart) stats() any {
 	all := struct {
-		worker.Stats
+		worker.Report
 		Webhook *webhook.Stats `json:"webhook,omitempty"`
-	}{Stats: w.worker.Stats()}
+	}{Report: w.worker.Report()}
 	if h, ok := w.handler.(interface{ Stats() webhook.Stats }); ok {
 		s := h.Stats()
 		all.Webhook = &s
@@ -48,14 +49,19 @@ func (w *workerPart) stats() any {
 	return all
 }
 
-func (w *workerPart) ready() error {
-	switch {
-	case w.worker.Conflict() != nil:
-		return w.worker.Conflict()
-	case !w.worker.Joined():
-		return errors.New("no register has confirmed this worker yet")
-	case w.worker.Stats().Links == 0:
-		return errors.New("no gateway is linked yet")
+func (w *workerPart) checks() []admin.Check {
+	return []admin.Check{
+		joinedCheck(configs.RoleWorker, w.worker),
+		{Name: configs.ReadyLinks, Missing: func() error {
+			if w.worker.Stats().Links == 0 {
+				return errors.New("no gateway is linked yet")
+			}
+			return nil
+		}},
 	}
-	return nil
+}
+
+func (w *workerPart) show(s *shown) {
+	s.member(w.worker.Member(), w.worker)
+	s.Worker(w.worker)
 }

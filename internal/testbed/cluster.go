@@ -57,7 +57,8 @@ func (c *Cluster) Register(i int, set ...string) *Process {
 	}, set...))
 }
 
-// Gateway starts a gateway.
+// Gateway starts a gateway. It is ready without a worker, for tests start that later or
+// have one of another kind.
 func (c *Cluster) Gateway(name string, set ...string) *Process {
 	c.tb.Helper()
 	host := c.host()
@@ -86,7 +87,7 @@ func (c *Cluster) host() string {
 func (c *Cluster) start(name, role string, set []string) *Process {
 	c.tb.Helper()
 	args := []string{role}
-	common := []string{"registers=" + c.URLs(), "admin.listen=" + MustFreeAddr(c.tb, Host(250))}
+	common := []string{"registers=" + c.URLs(), "admin.listen=" + MustFreeAddr(c.tb, Host(250)), "admin.ready_without=workers"}
 	for _, kv := range append(append(common, c.Set...), set...) {
 		args = append(args, "--set", kv)
 	}
