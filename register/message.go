@@ -28,6 +28,19 @@ const (
 	pendingSubject = "reg.pending"
 )
 
+// MembersSubject is where a register answers who is there; see [ParseMembers].
+const MembersSubject = membersSubject
+
+// StatsSubject is where a member answers with its statistics, as JSON; see [Serve].
+func StatsSubject(r Role, name string) string { return "reg.stats." + string(r) + "." + name }
+
+// ParseMembers reads a register's answer on [MembersSubject]: who it is, and the members
+// that it knows.
+func ParseMembers(m *bus.Msg) (from string, members []Member, err error) {
+	l, err := decode[list](m)
+	return l.Register, l.Members, err
+}
+
 func announceSubject(r Role) string { return announceRoot + string(r) }
 func leaveSubject(r Role) string    { return leaveRoot + string(r) }
 

@@ -51,7 +51,7 @@ func Serve(nc *nats.Conn, m Member, stats func() any) (*Service, error) {
 			return
 		}
 		_ = r.Respond(data) // the asker is answered, or gone
-	}), micro.WithEndpointSubject("reg.stats."+string(m.Role)+"."+m.Name))
+	}), micro.WithEndpointSubject(StatsSubject(m.Role, m.Name)))
 	if err != nil {
 		_ = service.Stop() // the first error says it
 		return nil, fmt.Errorf("register: micro service: %w", err)

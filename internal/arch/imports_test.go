@@ -119,6 +119,10 @@ func TestDirection(t *testing.T) {
 				if !under(p.ImportPath, "internal/host") {
 					t.Errorf("%s imports %s, which internal/host puts into a process", p.ImportPath, to)
 				}
+			case under(to, "internal/status"):
+				if !under(p.ImportPath, "cmd", "e2e") {
+					t.Errorf("%s imports %s, which is for gatebus status", p.ImportPath, to)
+				}
 			case under(to, "internal/metrics"):
 				if !under(p.ImportPath, "internal/host") {
 					t.Errorf("%s imports %s, which is for internal/host", p.ImportPath, to)
@@ -139,7 +143,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics", "internal/status") {
 			continue
 		}
 		for _, path := range p.Imports {
