@@ -7,6 +7,7 @@ import (
 
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
+	"github.com/gatebus/gatebus/internal/metrics"
 	"github.com/gatebus/gatebus/worker"
 	"github.com/gatebus/gatebus/worker/handlers"
 	"github.com/gatebus/gatebus/worker/webhook"
@@ -42,7 +43,7 @@ func (w *workerPart) stats() any {
 		worker.Report
 		Webhook *webhook.Stats `json:"webhook,omitempty"`
 	}{Report: w.worker.Report()}
-	if h, ok := w.handler.(interface{ Stats() webhook.Stats }); ok {
+	if h, ok := w.handler.(metrics.Webhook); ok {
 		s := h.Stats()
 		all.Webhook = &s
 	}
@@ -64,4 +65,7 @@ func (w *workerPart) checks() []admin.Check {
 func (w *workerPart) show(s *shown) {
 	s.member(w.worker.Member(), w.worker)
 	s.Worker(w.worker)
+	if h, ok := w.handler.(metrics.Webhook); ok {
+		s.Webhook(h)
+	}
 }

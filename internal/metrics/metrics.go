@@ -43,12 +43,12 @@ type Family struct {
 	Help   string
 }
 
-// Families are all that a process can show that has every role, in the order of the
+// Families are all that a process can show that has every role and handler, in the order of the
 // documentation. Those of the Go runtime (go_…) and of the operating system (process_…)
 // come with them.
 func Families() []Family {
 	var all []Family
-	for _, fs := range [][]Family{processFamilies, memberFamilies, gatewayFamilies, workerFamilies, registerFamilies, natsFamilies} {
+	for _, fs := range [][]Family{processFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies} {
 		all = append(all, fs...)
 	}
 	return all

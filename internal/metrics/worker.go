@@ -1,6 +1,9 @@
 package metrics
 
-import "github.com/gatebus/gatebus/worker"
+import (
+	"github.com/gatebus/gatebus/worker"
+	"github.com/gatebus/gatebus/worker/webhook"
+)
 
 var workerFamilies = []Family{
 	{"gatebus_worker_events_handled_total", Counter, nil, "Events handled, failed ones included."},
@@ -38,6 +41,27 @@ func (s *Set) Worker(w Worker) {
 		e.count("gatebus_worker_sends_spared_total", r.Spared)
 		e.count("gatebus_worker_gateways_down_total", r.GatewaysDown)
 		e.count("gatebus_worker_gateways_down_failed_total", r.GatewaysDownFailed)
+	})
+}
+
+var webhookFamilies = []Family{
+	{"gatebus_webhook_requests_total", Counter, nil, "HTTP requests of the webhook handler, retries included."},
+	{"gatebus_webhook_retries_total", Counter, nil, "HTTP requests that were tries of an event after its first."},
+	{"gatebus_webhook_refused_total", Counter, nil, "Clients that the receiver has refused."},
+	{"gatebus_webhook_failed_total", Counter, nil, "Events that the receiver has not handled."},
+}
+
+// Webhook is where the figures of the webhook handler come from.
+type Webhook interface{ Stats() webhook.Stats }
+
+// Webhook adds the webhook handler of the worker.
+func (s *Set) Webhook(h Webhook) {
+	s.add(webhookFamilies, func(e *emitter) {
+		n := h.Stats()
+		e.count("gatebus_webhook_requests_total", n.Requests)
+		e.count("gatebus_webhook_retries_total", n.Retries)
+		e.count("gatebus_webhook_refused_total", n.Refused)
+		e.count("gatebus_webhook_failed_total", n.Failed)
 	})
 }
 
