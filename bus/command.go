@@ -70,7 +70,8 @@ func mustMsg(subject string, v any) *Msg {
 	return &Msg{Subject: subject, Data: data}
 }
 
-// marshal writes JSON that people can read: < and & stay what they are.
+// marshal is JSON without what encoding/json does for HTML: of each <, > and & it
+// would make six bytes, and what is within a limit would not stay so on its way.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -78,7 +79,7 @@ func marshal(v any) ([]byte, error) {
 	if err := e.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+	return bytes.TrimSuffix(b.Bytes(), []byte{'\n'}), nil
 }
 
 // ParseResult reads what [Result.Msg] wrote.

@@ -237,6 +237,16 @@ type OpenReply struct {
 	Others Others `json:"others,omitempty"`
 }
 
+// Payload is the reply as the payload of a message. An error says that the session is
+// not JSON.
+func (r *OpenReply) Payload() ([]byte, error) {
+	data, err := marshal(r)
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w: reply to open: %w", ErrMessage, err)
+	}
+	return data, nil
+}
+
 // ParseOpenReply reads the payload of the reply to an open event. A payload
 // that is not a JSON object says nothing, and that is fine. Names that cannot
 // be a uid or group are an error, and so is invalid UTF-8: encoding/json would

@@ -132,7 +132,8 @@ func (e *Event) Accept(a Admission) error {
 	if err := a.check(); err != nil {
 		return fmt.Errorf("worker: accept: %w", err)
 	}
-	data, err := json.Marshal(bus.OpenReply{UID: a.UID, Groups: a.Groups, Session: a.Session, Subprotocol: a.Subprotocol})
+	r := bus.OpenReply{UID: a.UID, Groups: a.Groups, Session: a.Session, Subprotocol: a.Subprotocol}
+	data, err := r.Payload()
 	if err != nil {
 		return fmt.Errorf("worker: accept: %w", err)
 	}
