@@ -37,7 +37,7 @@ const (
 	CodeUIDTaken = "uid_taken"
 	// CodeSessionChanged: the session is not of the version that was named.
 	CodeSessionChanged = "session_changed"
-	// CodeLimit: the client would have more than it may.
+	// CodeLimit: the client would have more than it may, or the answer is too large.
 	CodeLimit = "limit"
 )
 

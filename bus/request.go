@@ -12,7 +12,8 @@ const (
 	// MaxGroups is how many groups one client may be in.
 	MaxGroups = 1024
 	// MaxPage is how many items a page of a list has at most. A page has no more
-	// than half a megabyte either, or one item.
+	// than half a megabyte either, or one item; if that is too much for a message, the
+	// answer is CodeLimit.
 	MaxPage = 10000
 	// DefaultPage is how many it has if the request does not say.
 	DefaultPage = 1000

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/gatebus/gatebus/bus"
@@ -156,7 +157,13 @@ func (g *Gateway) result(conn bus.Conn, m *bus.Msg, a bus.Answer, err error) {
 	if m.Reply == "" {
 		return
 	}
-	if err := conn.Publish(a.Msg(m.Reply)); err != nil && !errors.Is(err, bus.ErrClosed) {
+	answer := a.Msg(m.Reply)
+	err = conn.Publish(answer)
+	if errors.Is(err, bus.ErrTooLarge) { // who asks is not to wait for nothing
+		r := bus.Result{Gateway: g.name, Code: bus.CodeLimit, Error: fmt.Sprintf("gateway: an answer of %d bytes, which is more than one message can have", len(answer.Data))}
+		err = conn.Publish(r.Msg(m.Reply))
+	}
+	if err != nil && !errors.Is(err, bus.ErrClosed) {
 		g.warn.Do(func() { g.log.Warn("cannot answer a request", "subject", m.Subject, "err", err) })
 	}
 }

@@ -30,6 +30,21 @@ func (g *Gateway) info(r bus.InfoRequest) (a bus.Answer, err error) {
 	return a, nil
 }
 
+// jsonSize is how many bytes a text has in JSON, at most.
+func jsonSize(s string) (n int) {
+	for i := range len(s) {
+		switch b := s[i]; {
+		case b < ' ', b == 0xe2: // \u0001; of three bytes that begin with 0xe2, \u2028
+			n += 6
+		case b == '"', b == '\\':
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
 // describeLocked tells the fields of a client, and about how many bytes they are.
 func (x *index) describeLocked(c *client, fields []string) (info bus.ClientInfo, size int, err error) {
 	info.Client = c.id
@@ -38,11 +53,11 @@ func (x *index) describeLocked(c *client, fields []string) (info bus.ClientInfo,
 		switch f {
 		case bus.FieldUID:
 			info.UID = c.uid
-			size += len(c.uid)
+			size += jsonSize(c.uid)
 		case bus.FieldGroups:
 			info.Groups = slices.Clone(c.groups)
 			for _, name := range c.groups {
-				size += len(name) + 3
+				size += jsonSize(name) + 3
 			}
 		case bus.FieldSession:
 			c.mu.Lock()
@@ -242,7 +257,7 @@ func (x *index) listNames(r *bus.ListRequest, limit int) (a bus.Answer) {
 	}, limit)
 	bytes := 0
 	for i, name := range names {
-		if bytes += len(name) + 32; i > 0 && bytes > pageBytes {
+		if bytes += jsonSize(name) + 32; i > 0 && bytes > pageBytes {
 			more = true
 			break
 		}
