@@ -63,6 +63,7 @@ type link struct {
 	up      bool // the connection said so last
 	heard   bool // an event came since: it is up, said or not
 	gone    bool // the registers do not know the gateway any more
+	old     bool // another link has taken its place; told to be gone
 	leaving bool // the queue group is not to be joined any more
 	work    deadline.List[*job]
 	lanes   map[owner]*lane
@@ -191,12 +192,12 @@ func (l *link) status(up bool, cause error) {
 	l.up, l.heard = up, false
 	l.reachedLocked()
 	gone, conn := l.gone, l.conn
+	if up != was && !l.old {
+		l.w.watch.tell(l, up) // with the lock, to be in order with replaced
+	}
 	l.mu.Unlock()
 	if !up {
 		l.names.forget()
-	}
-	if up != was {
-		l.w.watch.tell(l, up)
 	}
 	switch {
 	case up && !was:
@@ -223,6 +224,17 @@ func (l *link) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gone && !l.up
+}
+
+// replaced notes that another link takes the place of this one: whatever becomes of its
+// connection, who wants to know is told that it is gone.
+func (l *link) replaced() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.up && !l.old {
+		l.w.watch.tell(l, false)
+	}
+	l.old = true
 }
 
 func (l *link) setGone(gone bool) {

@@ -54,6 +54,11 @@ type fakeGateway struct {
 
 func inBubble(t *testing.T, cfg Config, h HandlerFunc, fn func(t *testing.T, f *fixture)) {
 	t.Helper()
+	inBubbleOf(t, cfg, h, fn)
+}
+
+func inBubbleOf(t *testing.T, cfg Config, h Handler, fn func(t *testing.T, f *fixture)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		f := &fixture{t: t, log: &strings.Builder{}, gateways: map[string]*fakeGateway{}}
 		cfg.Log = slog.New(slog.NewTextHandler(f.log, nil))

@@ -316,6 +316,7 @@ func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.Wa
 	for _, old := range w.allLinks() {
 		if old.member.Address == m.Address {
 			w.forget(old)
+			old.replaced()
 			old.log.Info("gateway has restarted; old link closed")
 			tasks.Go(func() { old.retire(ctx) })
 		}
