@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
 )
@@ -34,12 +35,23 @@ const (
 //     that are bound at the very same moment, none may get it. If not all gateways
 //     can be asked, that is the error, and the client has no uid. A client that had
 //     another uid keeps it, unless the other one was bound in that moment.
+//
+// To take the uid back, or close the client, may take two seconds more than ctx has.
 func (c Client) Bind(ctx context.Context, uid string, others Others) error {
 	l, a, err := c.bind(ctx, uid, others)
 	if err == nil {
 		l.tookUID(c.id, uid, a.State)
 	}
 	return err
+}
+
+// undoPatience is how long what is to be taken back may take, after a deadline too.
+const undoPatience = 2 * time.Second
+
+// again is a context for what is to be taken back, whether ctx has ended or not: a
+// gateway that was silent until then must not leave a half of what was to be done.
+func again(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), undoPatience)
 }
 
 func (c Client) bind(ctx context.Context, uid string, others Others) (*link, bus.Answer, error) {
@@ -59,6 +71,8 @@ func (c Client) bind(ctx context.Context, uid string, others Others) (*link, bus
 	case RefuseOthers:
 		// Whoever is bound from now on sees this one.
 		if err = c.alone(ctx, uid); err != nil {
+			ctx, cancel := again(ctx)
+			defer cancel()
 			_, _, undone := c.do(ctx, bus.UnbindRequest{Selector: Selector{Client: c.id}})
 			err = errors.Join(err, undone)
 		}
@@ -101,6 +115,8 @@ func (c Client) replace(ctx context.Context, uid string, claim *bus.Claim) error
 	})
 	for _, a := range answers {
 		if a.Later > 0 {
+			ctx, cancel := again(ctx)
+			defer cancel()
 			_, closing := c.Close(ctx, int(bus.CloseReplaced), "replaced by another connection")
 			return errors.Join(fmt.Errorf("worker: client %s: %w", c.id, ErrUIDTaken), closing)
 		}
