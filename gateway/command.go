@@ -197,11 +197,12 @@ func (g *Gateway) bind(r bus.BindRequest) (a bus.Answer, err error) {
 func (g *Gateway) unbind(r bus.UnbindRequest) (a bus.Answer, err error) {
 	x := g.index
 	defer g.names.flush()
-	for _, c := range x.selected(&r.Selector) {
-		x.mu.Lock()
-		a.State, err = x.renameLocked(c, "")
-		x.mu.Unlock()
-		if err != nil {
+	x.mu.Lock() // to the end: who gets another uid meanwhile keeps it
+	defer x.mu.Unlock()
+	var meant []*client
+	x.selectedLocked(&r.Selector, func(c *client) { meant = append(meant, c) })
+	for _, c := range meant {
+		if a.State, err = x.renameLocked(c, ""); err != nil {
 			return a, err
 		}
 		a.Clients++

@@ -102,7 +102,8 @@ func (x *index) admit(c *client, open *bus.OpenReply) (rivals []*client, err err
 	if err := x.roomLocked(c, open.Groups); err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
+	c.mu.Lock() // to the end: its session may be changed at the same time
+	defer c.mu.Unlock()
 	uid := open.UID
 	if uid == "" {
 		uid = c.given.uidOf() // from while it was handled
@@ -112,7 +113,6 @@ func (x *index) admit(c *client, open *bus.OpenReply) (rivals []*client, err err
 		session = string(open.Session)
 	}
 	next, err := c.given.with(uid, session, false)
-	c.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -125,14 +125,8 @@ func (x *index) admit(c *client, open *bus.OpenReply) (rivals []*client, err err
 	for _, name := range open.Groups {
 		x.joinLocked(c, name)
 	}
-	c.setGiven(next)
+	c.given = next
 	return rivals, nil
-}
-
-func (c *client) setGiven(g *given) {
-	c.mu.Lock()
-	c.given = g
-	c.mu.Unlock()
 }
 
 // rivalsLocked are the other clients of the uid that are to be closed for c; the
