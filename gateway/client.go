@@ -58,6 +58,9 @@ type client struct {
 	finishing *closing
 	// ending is set when the end has begun: no more frames are taken.
 	ending bool
+	// cut is set when the connection is to be ended without a word, as soon as there
+	// is one.
+	cut bool
 	// gone is set when the client is off the index.
 	gone bool
 }

@@ -191,3 +191,24 @@ func TestNoHandshake(t *testing.T) {
 		equal(t, "workers were asked about one", rec.took(), "open text:a")
 	})
 }
+
+// A client that is to be cut off while its handshake is under way sees no close code.
+func TestAbortWhileConnecting(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		f.plainWorker(func(ev bus.Event, reply string) []*bus.Msg {
+			out := []*bus.Msg{(&bus.Reply{}).Msg(ev.Kind, reply)}
+			if ev.Kind == bus.Open { // the command comes before the answer
+				m, err := bus.CloseRequest{Selector: bus.Selector{Client: ev.Client}, Abort: true}.Msg("g1")
+				if err != nil {
+					t.Error(err)
+				}
+				out = append([]*bus.Msg{m}, out...)
+			}
+			return out
+		})
+		p := f.dial("/")
+		equal(t, "close code", p.closed(), bus.CloseAbnormal)
+		synctest.Wait()
+		equal(t, "clients left", f.gw.Stats().Clients, 0)
+	})
+}

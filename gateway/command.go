@@ -161,14 +161,16 @@ func (c *client) closeBy(end closing, abort bool) bool {
 	if c.ending {
 		return false
 	}
-	if !abort || c.conn == nil { // without a connection there is nothing to be cut
+	if !abort {
 		c.closeNowLocked(end)
 		return true
 	}
 	c.gw.count.droppedClosing.Add(int64(c.lane.clear(false)))
 	c.out.drop()
 	c.endLocked(end)
-	c.conn.abortLocked()
+	if c.cut = true; c.conn != nil { // else it is on its way
+		c.conn.abortLocked()
+	}
 	return true
 }
 

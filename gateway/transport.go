@@ -48,6 +48,8 @@ func (c *client) connect(nc net.Conn, first []byte) {
 	c.mu.Lock()
 	c.conn = t
 	switch {
+	case c.cut:
+		t.abortLocked()
 	case c.out.last != nil:
 		t.closeLocked()
 	case c.out.len() > 0:
