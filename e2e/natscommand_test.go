@@ -80,7 +80,7 @@ func TestNatsCommandTaps(t *testing.T) {
 		natsCommand(t, "sub", "-s", "nats://"+cluster.Registers[1], "gw.g2.in.>"),
 	}
 	for _, g := range []*testbed.Process{g1, g2} {
-		_, err := g.WaitLog(soon(t), "this gateway is tapped")
+		_, err := g.WaitLog(soon(t), `this gateway is tapped.*gw\.>`)
 		must(t, err)
 	}
 	echoes(t, c1, "one")

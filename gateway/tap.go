@@ -56,6 +56,7 @@ type tapsOf struct {
 
 // tapped is what somebody is subscribed to.
 type tapped struct {
+	all      []string // the subscriptions, in order
 	clients  map[bus.ClientID]struct{}
 	subjects []string
 }
@@ -111,10 +112,11 @@ func (t *tap) updateLocked(now time.Time) {
 		}
 		return
 	}
-	w := &tapped{}
-	w.clients, w.subjects = bus.SplitTaps(t.gw.name, all)
-	if t.wanted.Swap(w) == nil {
-		t.gw.log.Info("this gateway is tapped", "subjects", all)
+	slices.Sort(all)
+	w := &tapped{all: slices.Compact(all)}
+	w.clients, w.subjects = bus.SplitTaps(t.gw.name, w.all)
+	if before := t.wanted.Swap(w); before == nil || !slices.Equal(before.all, w.all) {
+		t.gw.log.Info("this gateway is tapped", "subjects", w.all)
 	}
 }
 
