@@ -159,3 +159,15 @@ func TestExpectedNames(t *testing.T) {
 		equal(t, "but nobody came", f.gets(g, "u7", "g8"), "all")
 	})
 }
+
+// A name that a gateway has told of in an answer is expected there also if that comes
+// while the gateway tells which names there are.
+func TestHeardWhileTold(t *testing.T) {
+	inBubble(t, Config{}, func(context.Context, *Event) error { return nil }, func(t *testing.T, f *fixture) {
+		g, _ := f.gateway("g1", 1), f.gateway("g2", 2)
+		r := g.request(1)
+		g.link().told(bus.ListRequest{Of: bus.OfUIDs}, &bus.Answer{Names: []bus.NameCount{{Name: "u7", Clients: 1}}})
+		g.tell(r, 1, ".") // of before; that there is u7 comes later
+		equal(t, "in an answer", f.gets(g, "u7", "g7"), "uid.u7 all")
+	})
+}

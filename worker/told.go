@@ -52,14 +52,15 @@ func (l *link) told(r bus.Request, a *bus.Answer) {
 // heard expects names that an answer of the gateway has, and that are not known yet.
 func (n *names) heard(of []bus.Target) {
 	n.mu.RLock()
-	known, unknown := n.known, of[:0]
+	// Also while it is told which there are: it may not have come to this one.
+	asked, unknown := n.request > 0, of[:0]
 	for _, t := range of {
 		if _, ok := n.present[t]; !ok && t.Name != "" {
 			unknown = append(unknown, t)
 		}
 	}
 	n.mu.RUnlock()
-	if !known {
+	if !asked {
 		return // everything goes there
 	}
 	for _, t := range unknown {
