@@ -225,17 +225,22 @@ func (r SessionRequest) check() error {
 // allowed for, and keys that are deleted.
 const maxSessionInput = 4 * MaxSession
 
+// maxMergeDepth bounds how deep objects are merged into each other. Each level is parsed
+// anew, by a gateway that does nothing else meanwhile.
+const maxMergeDepth = 32
+
 // MergeSession merges a patch into a session, as RFC 7396 says. Numbers stay as
-// they are written. "" is no session.
+// they are written. "" is no session. A patch whose objects are more than 32 deep is
+// an error.
 func MergeSession(session string, patch json.RawMessage) (string, error) {
-	merged, err := mergePatch(json.RawMessage(session), patch)
+	merged, err := mergePatch(json.RawMessage(session), patch, maxMergeDepth)
 	if err != nil {
 		return "", fmt.Errorf("bus: %w: session: %w", ErrMessage, err)
 	}
 	return string(merged), nil
 }
 
-func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
+func mergePatch(target, patch json.RawMessage, depth int) (json.RawMessage, error) {
 	var changes map[string]json.RawMessage
 	if err := json.Unmarshal(patch, &changes); err != nil {
 		if wrong := (*json.UnmarshalTypeError)(nil); errors.As(err, &wrong) {
@@ -246,6 +251,9 @@ func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
 	if changes == nil { // null
 		return patch, nil
 	}
+	if depth == 0 {
+		return nil, fmt.Errorf("a patch has objects in objects, %d deep at most", maxMergeDepth)
+	}
 	var merged map[string]json.RawMessage
 	if err := json.Unmarshal(target, &merged); err != nil || merged == nil {
 		merged = map[string]json.RawMessage{} // what was there is no object
@@ -255,7 +263,7 @@ func mergePatch(target, patch json.RawMessage) (json.RawMessage, error) {
 			delete(merged, key)
 			continue
 		}
-		value, err := mergePatch(merged[key], change)
+		value, err := mergePatch(merged[key], change, depth-1)
 		if err != nil {
 			return nil, err
 		}

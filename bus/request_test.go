@@ -167,3 +167,21 @@ func again[R bus.Request](t *testing.T, data []byte, parse func([]byte) (R, erro
 		t.Fatalf("%s comes back as %s, %v", m.Data, m2.Data, err)
 	}
 }
+
+// How deep a patch may be is bounded: what is to be done must not take long, whatever
+// it is.
+func TestMergeDeep(t *testing.T) {
+	deep := func(n int) json.RawMessage {
+		return json.RawMessage(strings.Repeat(`{"a":`, n) + "1" + strings.Repeat("}", n))
+	}
+	merged, err := bus.MergeSession(string(deep(40)), deep(32))
+	if err != nil || merged != string(deep(32)) {
+		t.Errorf("%s, %v", merged, err)
+	}
+	if _, err := bus.MergeSession("", deep(33)); !errors.Is(err, bus.ErrMessage) || !strings.Contains(err.Error(), "32 deep at most") {
+		t.Errorf("%v", err)
+	}
+	if _, err := bus.MergeSession("", json.RawMessage(`{"a":`+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`}`)); err != nil {
+		t.Errorf("lists are not merged: %v", err)
+	}
+}

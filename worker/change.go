@@ -171,7 +171,7 @@ func (c Client) SetSession(ctx context.Context, session json.RawMessage) error {
 
 // MergeSession merges a patch into the session, in the gateway, as RFC 7396 says:
 // objects key by key, and null deletes a key. What others change at the same time
-// is not lost, unless it is the same key.
+// is not lost, unless it is the same key. Objects in a patch are up to 32 deep.
 func (c Client) MergeSession(ctx context.Context, patch json.RawMessage) error {
 	_, err := c.session(ctx, bus.SessionRequest{Client: c.id, Merge: orNull(patch)})
 	return err
