@@ -134,9 +134,24 @@ func (c *plain) CloseWrite() {
 	}
 }
 
+// lastWord bounds how long a protocol below may take to tell the peer of the end.
+const lastWord = time.Second
+
 func (c *plain) Abort() {
 	c.abort.Do(func() {
 		close(c.over)
-		_ = c.nc.Close()
+		under, ok := c.nc.(interface{ NetConn() net.Conn })
+		if !ok {
+			_ = c.nc.Close()
+			return
+		}
+		// TLS says goodbye, and waits for a peer that does not read.
+		if !c.pool.group.Go(func() {
+			late := time.AfterFunc(lastWord, func() { _ = under.NetConn().Close() })
+			defer late.Stop()
+			_ = c.nc.Close()
+		}) {
+			_ = under.NetConn().Close()
+		}
 	})
 }
