@@ -324,6 +324,12 @@ func verb(s string) string {
 	return v
 }
 
+// IsProtocol tells whether the subject is one of gatebus or NATS itself, on which
+// nobody waits for the answer to a request of its own.
+func IsProtocol(subject string) bool {
+	return strings.HasPrefix(subject, root) || strings.HasPrefix(subject, "reg.") || strings.HasPrefix(subject, "$")
+}
+
 // IsReply tells whether the subject is one of [ReplySubjects].
 func IsReply(subject string) bool { return verb(subject) == verbOut }
 

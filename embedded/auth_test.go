@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -43,13 +44,24 @@ func TestSecretOnClientPort(t *testing.T) {
 		"bus":      {Name: "g1", Listen: loopback, Keys: right},
 		"register": {Name: "r1", Listen: loopback, Keys: right, Cluster: member(loopback)},
 	}
+	// Who may come over TCP, and who is the server's own.
+	remote := map[string][]keys.Role{
+		"bus":      {keys.RoleWorker, keys.RoleApplication, keys.RoleObserver},
+		"register": {keys.RoleGateway, keys.RoleWorker, keys.RoleApplication, keys.RoleObserver},
+	}
+	own := map[string]keys.Role{"bus": keys.RoleGateway, "register": keys.RoleRegister}
 	for name, cfg := range cfgs {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := start(t, cfg)
+			flush(t, connect(t, s, s.ConnectOptions(own[name])...))
 			for _, r := range keys.Roles() {
-				flush(t, connect(t, s, as(right, r)))
-				flush(t, connect(t, s, s.ConnectOptions(r)...))
+				if slices.Contains(remote[name], r) {
+					flush(t, connect(t, s, as(right, r)))
+					flush(t, connect(t, s, s.ConnectOptions(r)...))
+				} else {
+					refused(t, s, string(r)+" over TCP", as(right, r))
+				}
 				refused(t, s, "wrong secret", as(wrong, r))
 				refused(t, s, "right name, wrong signature", nats.Nkey(right.Public(r), wrong.Signer(r)))
 			}
@@ -106,6 +118,17 @@ func TestSystemAccountIsUnreachable(t *testing.T) {
 				opts = append(opts, as(k, keys.RoleObserver))
 			}
 			nc := connect(t, s, opts...)
+			if cfg.Keys != nil { // it may not even ask
+				tries(t, s, k, keys.RoleObserver, `
+					no sub $SYS.>
+					no sub $SYS.ACCOUNT.*.*
+					no pub $SYS.REQ.SERVER.PING
+					no pub $SYS.REQ.SERVER.PING.CONNZ
+					no pub $SYS.REQ.ACCOUNT.PING.CONNZ
+					no pub $SYS.DEBUG.SUBSCRIBERS
+					no pub $JS.API.INFO`)
+				return
+			}
 			everything := subscribe(t, nc, "$SYS.>")
 			events := watch(t, s)
 			other := connect(t, s, opts...)

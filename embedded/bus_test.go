@@ -27,12 +27,19 @@ func TestEcho(t *testing.T) {
 				tcp = append(tcp, as(cfg.Keys, keys.RoleWorker))
 			}
 			worker, gateway := connect(t, s, tcp...), connectInProcess(t, s)
-			echo(t, worker, "over.tcp")
-			echo(t, gateway, "in.process")
-			if got := request(t, gateway, "over.tcp", "hello"); got != "hello" {
-				t.Errorf("in process -> TCP: got %q", got)
+			if _, err := worker.QueueSubscribe("gw.*.in.x.*", "workers", func(m *nats.Msg) { m.Respond(m.Data) }); err != nil {
+				t.Fatal(err)
 			}
-			if got := request(t, worker, "in.process", "hello"); got != "hello" {
+			flush(t, worker)
+			answers := subscribe(t, gateway, "gw.g1.out.*.*")
+			if err := gateway.PublishRequest("gw.g1.in.x.text", "gw.g1.out.c1.1", []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			if m, err := answers.NextMsg(patience); err != nil || string(m.Data) != "hello" {
+				t.Errorf("in process -> TCP: got %v, %v", m, err)
+			}
+			echo(t, gateway, "gw.g1.do.*")
+			if got := request(t, worker, "gw.g1.do.count", "hello"); got != "hello" {
 				t.Errorf("TCP -> in process: got %q", got)
 			}
 		})

@@ -75,12 +75,13 @@ next:
 	return nil, nil
 }
 
-// observers connects to each server over TCP.
-func observers(t *testing.T, k *keys.Keys, servers []*embedded.Server) []*nats.Conn {
+// workers connects to each server over TCP, as a role that may publish to inboxes
+// and subscribe to them.
+func workers(t *testing.T, k *keys.Keys, servers []*embedded.Server) []*nats.Conn {
 	t.Helper()
 	var opts []nats.Option
 	if k != nil {
-		opts = append(opts, as(k, keys.RoleObserver))
+		opts = append(opts, as(k, keys.RoleWorker))
 	}
 	ncs := make([]*nats.Conn, len(servers))
 	for i, s := range servers {
@@ -94,7 +95,7 @@ func observers(t *testing.T, k *keys.Keys, servers []*embedded.Server) []*nats.C
 func awaitMesh(t *testing.T, ncs []*nats.Conn) {
 	t.Helper()
 	for to, nc := range ncs {
-		sub, err := nc.SubscribeSync(fmt.Sprintf("mesh.%d.*", to))
+		sub, err := nc.SubscribeSync(fmt.Sprintf("_INBOX.mesh.%d.*", to))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +103,7 @@ func awaitMesh(t *testing.T, ncs []*nats.Conn) {
 		defer sub.Unsubscribe()
 		for from := range ncs {
 			deadline := time.Now().Add(patience)
-			subject := fmt.Sprintf("mesh.%d.%d", to, from)
+			subject := fmt.Sprintf("_INBOX.mesh.%d.%d", to, from)
 			for heard := false; !heard; {
 				if time.Now().After(deadline) {
 					t.Fatalf("nothing from r%d reached r%d within %v", from+1, to+1, patience)
@@ -122,7 +123,7 @@ func TestClusterAnyStartOrder(t *testing.T) {
 		t.Run(fmt.Sprint(order), func(t *testing.T) {
 			t.Parallel()
 			servers, _ := startCluster(t, nil, order)
-			awaitMesh(t, observers(t, nil, servers))
+			awaitMesh(t, workers(t, nil, servers))
 		})
 	}
 }
@@ -131,11 +132,11 @@ func TestClusterMemberRestarts(t *testing.T) {
 	t.Parallel()
 	k := derive(t, "0123456789abcdef")
 	servers, cfgs := startCluster(t, k, []int{0, 1, 2})
-	awaitMesh(t, observers(t, k, servers))
+	awaitMesh(t, workers(t, k, servers))
 
 	stop(t, servers[1])
 	rest := []*embedded.Server{servers[0], servers[2]}
-	awaitMesh(t, observers(t, k, rest)) // two go on without the third
+	awaitMesh(t, workers(t, k, rest)) // two go on without the third
 
 	// The same ports again, of routes and of clients.
 	cfgs[1].Listen = servers[1].Addr()
@@ -143,7 +144,7 @@ func TestClusterMemberRestarts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	awaitMesh(t, observers(t, k, []*embedded.Server{servers[0], again, servers[2]}))
+	awaitMesh(t, workers(t, k, []*embedded.Server{servers[0], again, servers[2]}))
 }
 
 // Members that are not listed are found through those that are.
@@ -158,11 +159,11 @@ func TestClusterGossip(t *testing.T) {
 			Cluster: member(loopback, first.ClusterAddr()),
 		}))
 	}
-	awaitMesh(t, observers(t, nil, servers))
+	awaitMesh(t, workers(t, nil, servers))
 
 	// Without the one that all know, the others are still linked.
 	stop(t, first)
-	awaitMesh(t, observers(t, nil, servers[1:]))
+	awaitMesh(t, workers(t, nil, servers[1:]))
 }
 
 // A client of a register learns of the other registers as they advertise
@@ -175,7 +176,7 @@ func TestAdvertise(t *testing.T) {
 	second := start(t, embedded.Config{
 		Name: "r2", Listen: loopback, Advertise: "r2.example:0", Cluster: member(loopback, first.ClusterAddr()),
 	})
-	awaitMesh(t, observers(t, nil, []*embedded.Server{first, second}))
+	awaitMesh(t, workers(t, nil, []*embedded.Server{first, second}))
 	got := connect(t, first).DiscoveredServers()
 	if want := second.ClientURL(); !slices.Contains(got, want) {
 		t.Errorf("discovered %q, want %q among them", got, want)
@@ -205,5 +206,5 @@ func TestWrongSecretOnRoutes(t *testing.T) {
 	friend := start(t, embedded.Config{
 		Name: "r3", Listen: loopback, Keys: right, Cluster: member(loopback, first.ClusterAddr()),
 	})
-	awaitMesh(t, observers(t, right, []*embedded.Server{first, friend}))
+	awaitMesh(t, workers(t, right, []*embedded.Server{first, friend}))
 }

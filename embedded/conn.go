@@ -31,7 +31,7 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 func (s *Server) ConnectOptions(r keys.Role) []nats.Option {
 	opts := []nats.Option{nats.InProcessServer(s)}
 	if k := s.cfg.Keys; k != nil {
-		opts = append(opts, nats.Nkey(k.Public(r), k.Signer(r)))
+		opts = append(opts, k.ConnectOptions(r)...)
 	}
 	return opts
 }

@@ -173,7 +173,7 @@ func TestEventsOfOthersAreNotReported(t *testing.T) {
 	k := derive(t, "the right secret")
 	first := start(t, embedded.Config{Name: "r1", Listen: loopback, Keys: k, Cluster: member(loopback)})
 	second := start(t, embedded.Config{Name: "r2", Listen: loopback, Keys: k, Cluster: member(loopback, first.ClusterAddr())})
-	awaitMesh(t, observers(t, k, []*embedded.Server{first, second}))
+	awaitMesh(t, workers(t, k, []*embedded.Server{first, second}))
 
 	events, elsewhere := watch(t, first), watch(t, second)
 	refused(t, first, "wrong secret", nats.Name("refused"), as(derive(t, "the wrong secret"), keys.RoleWorker))

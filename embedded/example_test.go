@@ -12,7 +12,7 @@ import (
 	"github.com/gatebus/gatebus/internal/keys"
 )
 
-// A bus, a worker that echoes over TCP, and a request in process.
+// A bus, a worker that echoes over TCP, and an event in process.
 func Example() {
 	k, err := keys.Derive("an example is no place for a secret")
 	if err != nil {
@@ -27,8 +27,7 @@ func Example() {
 	}
 	defer bus.Close()
 
-	worker, err := nats.Connect(bus.ClientURL(),
-		nats.Nkey(k.Public(keys.RoleWorker), k.Signer(keys.RoleWorker)))
+	worker, err := nats.Connect(bus.ClientURL(), k.ConnectOptions(keys.RoleWorker)...)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -41,7 +40,12 @@ func Example() {
 		log.Fatal(err)
 	}
 	defer gateway.Close()
-	reply, err := gateway.Request("gw.g1.in.default.text", []byte("hello"), 5*time.Second)
+	replies, err := gateway.SubscribeSync("gw.g1.out.*.*")
+	if err != nil {
+		log.Fatal(err)
+	}
+	gateway.PublishRequest("gw.g1.in.default.text", "gw.g1.out.g1-1-1.1", []byte("hello"))
+	reply, err := replies.NextMsg(5 * time.Second)
 	if err != nil {
 		log.Fatal(err)
 	}

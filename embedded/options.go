@@ -102,21 +102,14 @@ func (s *Server) setUsers(o *server.Options) error {
 		o.NoAuthUser = s.anonymous
 		return nil
 	}
+	grants := s.grants()
 	for _, r := range keys.Roles() {
-		o.Nkeys = append(o.Nkeys, &server.NkeyUser{
-			Nkey:        s.cfg.Keys.Public(r),
-			Account:     clients,
-			Permissions: permissions(r),
-		})
+		if g, ok := grants[r]; ok {
+			o.Nkeys = append(o.Nkeys, g.user(s.cfg.Keys.Public(r), clients))
+		}
 	}
 	return nil
 }
-
-// permissions returns what the user of role r may publish and subscribe to.
-// Nil is everything within the account, which is what every role has so far.
-// On the hot path nil is also free, while a permission costs a lookup for each
-// message, and a cache miss for each reply subject that is used once.
-func permissions(keys.Role) *server.Permissions { return nil }
 
 // setCluster sets what makes the server a member of a cluster.
 func (s *Server) setCluster(o *server.Options) error {

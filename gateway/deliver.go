@@ -157,6 +157,10 @@ func (g *Gateway) result(conn bus.Conn, m *bus.Msg, a bus.Answer, err error) {
 	if m.Reply == "" {
 		return
 	}
+	if bus.IsProtocol(m.Reply) { // the gateway may publish there; who asks perhaps not
+		g.badRequest(m, errReplySubject)
+		return
+	}
 	answer := a.Msg(m.Reply)
 	err = conn.Publish(answer)
 	if errors.Is(err, bus.ErrTooLarge) { // who asks is not to wait for nothing
@@ -167,6 +171,10 @@ func (g *Gateway) result(conn bus.Conn, m *bus.Msg, a bus.Answer, err error) {
 		g.warn.Do(func() { g.log.Warn("cannot answer a request", "subject", m.Subject, "err", err) })
 	}
 }
+
+// errReplySubject says that a request wants to be answered where events, pushes or
+// commands go.
+var errReplySubject = errors.New("its reply subject is one of the protocol's own")
 
 func (g *Gateway) badRequest(m *bus.Msg, err error) {
 	g.count.badRequest.Add(1)

@@ -131,7 +131,7 @@ func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 	c.conn = conn
 	var subjects []string
 	for _, r := range c.cfg.Watch {
-		subjects = append(subjects, announceSubject(r), leaveSubject(r))
+		subjects = append(subjects, AnnounceSubject(r), LeaveSubject(r))
 	}
 	if len(subjects) > 0 {
 		sub, err := conn.Subscribe(c.receive, subjects...)
@@ -203,7 +203,7 @@ func (c *Client) announce(ctx context.Context) bool {
 	if c.cfg.Self.Role == "" {
 		return c.observe(ctx)
 	}
-	m, err := c.conn.Request(ctx, encode(announceSubject(c.cfg.Self.Role), c.cfg.Self))
+	m, err := c.conn.Request(ctx, encode(AnnounceSubject(c.cfg.Self.Role), c.cfg.Self))
 	if err != nil {
 		return false
 	}
@@ -264,7 +264,7 @@ func (c *Client) observe(ctx context.Context) bool {
 // tells whether one has answered. A register that does not know yet, or none, is no
 // harm: everybody announces itself within a heartbeat.
 func (c *Client) catchUp(ctx context.Context) bool {
-	m, err := c.conn.Request(ctx, &bus.Msg{Subject: membersSubject})
+	m, err := c.conn.Request(ctx, &bus.Msg{Subject: MembersSubject})
 	if err != nil {
 		return false
 	}
@@ -344,7 +344,7 @@ func (c *Client) leave(ctx context.Context) error {
 	}
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), Heartbeat)
 	defer cancel()
-	if _, err := c.conn.Request(end, encode(leaveSubject(c.cfg.Self.Role), c.cfg.Self)); err != nil {
+	if _, err := c.conn.Request(end, encode(LeaveSubject(c.cfg.Self.Role), c.cfg.Self)); err != nil {
 		c.log.Debug("no register heard the goodbye", "err", err)
 	}
 	return nil

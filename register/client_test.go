@@ -244,7 +244,7 @@ func TestColdRegisterDoesNotTell(t *testing.T) {
 		conn := c.bus.Connect()
 		defer conn.Close()
 		ask := func() error {
-			_, err := conn.Request(t.Context(), &bus.Msg{Subject: membersSubject})
+			_, err := conn.Request(t.Context(), &bus.Msg{Subject: MembersSubject})
 			return err
 		}
 		if err := ask(); !errors.Is(err, bus.ErrNoResponders) {
@@ -365,12 +365,12 @@ func TestBadMessagesHarmNobody(t *testing.T) {
 		conn := c.bus.Connect()
 		defer conn.Close()
 		for _, data := range []string{"", "null", "{", `{"role":"gateway"}`, `{"role":"gateway","name":"a.b","epoch":"1","address":"x"}`, `[]`, "\xff"} {
-			for _, subject := range []string{announceSubject(RoleGateway), leaveSubject(RoleGateway), announceRoot + "nobody"} {
+			for _, subject := range []string{AnnounceSubject(RoleGateway), LeaveSubject(RoleGateway), announceRoot + "nobody"} {
 				if err := conn.Publish(&bus.Msg{Subject: subject, Data: []byte(data)}); err != nil {
 					t.Fatal(err)
 				}
 			}
-			m, err := conn.Request(t.Context(), &bus.Msg{Subject: announceSubject(RoleGateway), Data: []byte(data)})
+			m, err := conn.Request(t.Context(), &bus.Msg{Subject: AnnounceSubject(RoleGateway), Data: []byte(data)})
 			if err != nil {
 				t.Fatal(err)
 			}

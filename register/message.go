@@ -19,20 +19,35 @@ import (
 // reg.answer.<group>.<gateway>.<epoch>, which every register hears. On
 // reg.pending they tell each other of the news that nobody has taken yet.
 const (
-	announceRoot   = "reg.announce."
-	leaveRoot      = "reg.leave."
-	membersSubject = "reg.members"
-	membersQueue   = "registers"
-	downRoot       = "reg.down."
-	answerRoot     = "reg.answer."
-	pendingSubject = "reg.pending"
+	root         = "reg."
+	announceRoot = root + "announce."
+	leaveRoot    = root + "leave."
+	membersQueue = "registers"
+	downRoot     = root + "down."
+	answerRoot   = root + "answer."
+	statsRoot    = root + "stats."
 )
 
-// MembersSubject is where a register answers who is there; see [ParseMembers].
-const MembersSubject = membersSubject
+// The subjects that have no parts to vary.
+const (
+	// MembersSubject is where a register is asked who is there.
+	MembersSubject = root + "members"
+	// PendingSubject is where registers tell each other what is pending.
+	PendingSubject = root + "pending"
+	// AnswerSubjects covers where workers answer what they are asked on
+	// [DownSubject].
+	AnswerSubjects = answerRoot + ">"
+)
 
-// StatsSubject is where a member answers with its statistics, as JSON; see [Serve].
-func StatsSubject(r Role, name string) string { return "reg.stats." + string(r) + "." + name }
+// AnnounceSubject is where members of a role announce themselves, and every
+// register answers.
+func AnnounceSubject(r Role) string { return announceRoot + string(r) }
+
+// LeaveSubject is where members of a role say goodbye.
+func LeaveSubject(r Role) string { return leaveRoot + string(r) }
+
+// StatsSubject is where a member answers with its figures; see [Serve].
+func StatsSubject(r Role, name string) string { return statsRoot + string(r) + "." + name }
 
 // ParseMembers reads a register's answer on [MembersSubject]: who it is, and the members
 // that it knows.
@@ -40,9 +55,6 @@ func ParseMembers(m *bus.Msg) (from string, members []Member, err error) {
 	l, err := decode[list](m)
 	return l.Register, l.Members, err
 }
-
-func announceSubject(r Role) string { return announceRoot + string(r) }
-func leaveSubject(r Role) string    { return leaveRoot + string(r) }
 
 // ack is a register's answer to an announcement or goodbye.
 type ack struct {

@@ -82,7 +82,7 @@ func (s *Server) tellRegisters(now time.Time) {
 	if len(list) == 0 {
 		return
 	}
-	if err := s.conn.Publish(encode(pendingSubject, pending{s.name, list})); err != nil && !errors.Is(err, bus.ErrClosed) {
+	if err := s.conn.Publish(encode(PendingSubject, pending{s.name, list})); err != nil && !errors.Is(err, bus.ErrClosed) {
 		s.log.Debug("cannot tell the other registers what is pending", "err", err)
 	}
 }

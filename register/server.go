@@ -65,7 +65,7 @@ func (s *Server) Changes() map[ChangeKind]int64 {
 
 // Run registers members until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
-	sub, err := s.conn.Subscribe(s.receive, announceRoot+"*", leaveRoot+"*", answerRoot+">", pendingSubject)
+	sub, err := s.conn.Subscribe(s.receive, announceRoot+"*", leaveRoot+"*", AnswerSubjects, PendingSubject)
 	if err != nil {
 		return fmt.Errorf("register: %w", err)
 	}
@@ -91,7 +91,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-warm.C:
-			sub, err := s.conn.QueueSubscribe(membersSubject, membersQueue, s.list)
+			sub, err := s.conn.QueueSubscribe(MembersSubject, membersQueue, s.list)
 			if err != nil {
 				return fmt.Errorf("register: %w", err)
 			}
@@ -129,7 +129,7 @@ func (s *Server) receive(m *bus.Msg) {
 	switch {
 	case strings.HasPrefix(m.Subject, answerRoot):
 		s.receiveAnswer(m)
-	case m.Subject == pendingSubject:
+	case m.Subject == PendingSubject:
 		s.receivePending(m)
 	default:
 		s.receiveMember(m)

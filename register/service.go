@@ -15,6 +15,9 @@ type Service struct{ service micro.Service }
 // semver is the version that NATS demands of a micro service.
 var semver = regexp.MustCompile(`^v?(\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?)(\+.*)?$`)
 
+// ServiceName is what the members of a role are called as NATS micro services.
+func ServiceName(r Role) string { return "gatebus-" + string(r) }
+
 // Serve registers a member as the NATS micro service gatebus-<role>, with what
 // it says about itself as metadata and its statistics as those of an endpoint
 // reg.stats.<role>.<name>, which also answers requests with them. It is for
@@ -33,7 +36,7 @@ func Serve(nc *nats.Conn, m Member, stats func() any) (*Service, error) {
 		}
 	}
 	service, err := micro.AddService(nc, micro.Config{
-		Name:        "gatebus-" + string(m.Role),
+		Name:        ServiceName(m.Role),
 		Version:     version,
 		Description: "gatebus " + string(m.Role) + " " + m.Name,
 		Metadata:    metadata,

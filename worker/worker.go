@@ -128,7 +128,11 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 		if err != nil {
 			return nil, fmt.Errorf("worker: secret: %w", err)
 		}
-		w.auth = []nats.Option{nats.Nkey(k.Public(keys.RoleWorker), k.Signer(keys.RoleWorker))}
+		role := keys.RoleWorker
+		if h == nil {
+			role = keys.RoleApplication // which no server would give an event
+		}
+		w.auth = k.ConnectOptions(role)
 	}
 	w.members, err = register.NewClient(register.ClientConfig{
 		Self:  w.self,

@@ -139,7 +139,7 @@ func dialRegisters(cfg *configs.Config, onStatus func(bool, error)) (*bus.NATS, 
 		if err != nil {
 			return nil, err
 		}
-		options = append(options, nats.Nkey(k.Public(keys.RoleObserver), k.Signer(keys.RoleObserver)))
+		options = k.ConnectOptions(keys.RoleObserver)
 	}
 	return bus.Dial(bus.Config{URLs: cfg.Registers, Name: "gatebus status", Options: options, OnStatus: onStatus})
 }

@@ -72,7 +72,7 @@ func under(path string, roots ...string) bool {
 // itself and most of internal aside: the direction of dependencies.
 var mayImport = map[string][]string{
 	"bus":      {},
-	"embedded": {"bus"},
+	"embedded": {"bus", "register"},
 	"register": {"bus"},
 	"gateway":  {"bus", "register"},
 	"worker":   {"bus", "register"},

@@ -118,7 +118,7 @@ func (h *Host) auth(r keys.Role) []nats.Option {
 	if h.keys == nil {
 		return nil
 	}
-	return []nats.Option{nats.Nkey(h.keys.Public(r), h.keys.Signer(r))}
+	return h.keys.ConnectOptions(r)
 }
 
 func (g *gatewayPart) role() string { return string(configs.RoleGateway) }

@@ -35,6 +35,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 )
 
@@ -121,13 +122,16 @@ func deriveUser(secret string, r Role) (userKey, error) {
 func (k *Keys) Public(r Role) string { return k.user(r).public }
 
 // Signer returns the function that signs a server's nonce as the user of role
-// r. Together with [Keys.Public] it is what nats.Nkey asks for:
-//
-//	nats.Nkey(k.Public(keys.RoleWorker), k.Signer(keys.RoleWorker))
-//
-// It panics if r is not one of [Roles].
+// r. Together with [Keys.Public] it is what nats.Nkey asks for. It panics if r
+// is not one of [Roles].
 func (k *Keys) Signer(r Role) func(nonce []byte) ([]byte, error) {
 	return k.user(r).pair.Sign
+}
+
+// ConnectOptions returns what a connection of role r needs: that it can sign,
+// and its inboxes. It panics if r is not one of [Roles].
+func (k *Keys) ConnectOptions(r Role) []nats.Option {
+	return []nats.Option{nats.Nkey(k.Public(r), k.Signer(r)), nats.CustomInboxPrefix(InboxPrefix(r))}
 }
 
 // Seed returns the private key of the user of role r in the form that NATS

@@ -11,13 +11,25 @@ import (
 type Role string
 
 const (
-	RoleRegister Role = "register" // a register, on its own server
-	RoleGateway  Role = "gateway"  // a gateway, on its bus and on registers
-	RoleWorker   Role = "worker"   // a worker, on buses and on registers
-	RoleObserver Role = "observer" // a person or tool that looks on
+	RoleRegister    Role = "register"    // a register, on its own server
+	RoleGateway     Role = "gateway"     // a gateway, on its bus and on registers
+	RoleWorker      Role = "worker"      // a worker, on buses and on registers
+	RoleApplication Role = "application" // a program that pushes and commands, and gets no events
+	RoleObserver    Role = "observer"    // a person or tool that looks on
 )
 
-var roles = []Role{RoleRegister, RoleGateway, RoleWorker, RoleObserver}
+var roles = []Role{RoleRegister, RoleGateway, RoleWorker, RoleApplication, RoleObserver}
+
+// InboxPrefix is what the subjects begin with on which connections of the role
+// get answers. Each role has its own, so that none can read, or guess at, what
+// another is answered. That of a worker is the one that every NATS client has
+// by default.
+func InboxPrefix(r Role) string {
+	if r == RoleWorker {
+		return "_INBOX"
+	}
+	return "_INBOX_" + string(r)
+}
 
 // Roles returns all roles, in a fixed order.
 func Roles() []Role { return slices.Clone(roles) }
