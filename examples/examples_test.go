@@ -88,6 +88,43 @@ func TestNode(t *testing.T) {
 	ends(t, w, syscall.SIGTERM)
 }
 
+// TestNodeWithSecret runs it where a secret is set: with the key that workers
+// have by it, with that of another secret, and without one.
+func TestNodeWithSecret(t *testing.T) {
+	node := needNode(t)
+	g := testbed.NewCluster(t, 0, "secret=correct-horse-battery").Gateway("g1")
+	worker := func(args ...string) *testbed.Process {
+		return testbed.Start(t, testbed.Spec{
+			Name: "examples/node", Path: node,
+			Args: append([]string{"node/worker.js", "nats://" + addr(t, g, "bus")}, args...),
+		})
+	}
+	seed := func(secret string) string {
+		path := filepath.Join(t.TempDir(), "worker.nk")
+		p := testbed.Start(t, testbed.Spec{Args: []string{"credentials", "--out", path}, Env: []string{"GATEBUS_SECRET=" + secret}})
+		ctx, cancel := testbed.Soon()
+		defer cancel()
+		if exit, err := p.Wait(ctx); err != nil || exit.Code != 0 {
+			t.Fatalf("gatebus credentials: %v, %v", exit, err)
+		}
+		return path
+	}
+	w := worker(seed("correct-horse-battery"))
+	client := dial(t, g)
+	client.answers(websocket.TextMessage, "Hello, grüß dich", "HELLO, GRÜSS DICH")
+	client.close()
+	ends(t, w, syscall.SIGTERM)
+
+	for what, args := range map[string][]string{"no key": nil, "that of another secret": {seed("wrong-horse-battery")}} {
+		w := worker(args...)
+		ctx, cancel := testbed.Soon()
+		defer cancel()
+		if exit, err := w.Wait(ctx); err != nil || exit.Code != 1 || !strings.Contains(w.Log(), "gatebus credentials -c FILE --role worker") {
+			t.Errorf("%s: %v, %v\n%s", what, exit, err, w.Log())
+		}
+	}
+}
+
 // TestNodeAlone wants to be told what to do when there is no gateway.
 func TestNodeAlone(t *testing.T) {
 	w := testbed.Start(t, testbed.Spec{

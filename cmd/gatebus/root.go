@@ -29,7 +29,7 @@ Start here:  gatebus dev`,
 		root.AddCommand(newRole(role))
 	}
 	root.AddCommand(newPush(), newClose(), newClients(), newUIDs(), newGroups())
-	root.AddCommand(newStatus(), newBench(), newConfig(), newVersion())
+	root.AddCommand(newStatus(), newBench(), newConfig(), newCredentials(), newVersion())
 	return root
 }
 

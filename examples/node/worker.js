@@ -1,12 +1,31 @@
 // A gatebus worker: it answers a text with the same text in capitals, and a
 // binary frame with itself.
 //
-//   node worker.js nats://127.0.0.1:8300     the bus of a gateway
-import { connect, headers } from '@nats-io/transport-node';
+//   node worker.js nats://127.0.0.1:8300              the bus of a gateway
+//   node worker.js nats://127.0.0.1:8300 worker.nk    where a secret is set
+import { readFile } from 'node:fs/promises';
+import { AuthorizationError, connect, headers, nkeyAuthenticator } from '@nats-io/transport-node';
 
 const bus = process.argv[2] ?? process.env.NATS_URL ?? 'nats://127.0.0.1:8300';
+// The file of the seed, which "gatebus credentials --role worker --out FILE" writes.
+const seed = process.argv[3] ?? process.env.NATS_NKEY;
 
-const nats = await connect({ servers: bus, name: 'node worker', maxReconnectAttempts: -1 }).catch((err) => {
+const options = { servers: bus, name: 'node worker', maxReconnectAttempts: -1 };
+if (seed) {
+  const key = await readFile(seed, 'utf8').catch((err) => {
+    console.error(`The seed cannot be read: ${err.message}`);
+    process.exit(1);
+  });
+  options.authenticator = nkeyAuthenticator(new TextEncoder().encode(key.trim()));
+}
+
+const nats = await connect(options).catch((err) => {
+  if (err instanceof AuthorizationError) {
+    console.error(`The gateway at ${bus} does not accept ${seed ? `the key in ${seed}` : 'a worker without a key'}: ${err.message}`);
+    console.error('Make one with its secret:  gatebus credentials -c FILE --role worker --out worker.nk');
+    console.error('and name it:               node worker.js nats://HOST:PORT worker.nk');
+    process.exit(1);
+  }
   console.error(`No gateway answers at ${bus}: ${err.message}`);
   console.error('Start one:              go run ./cmd/gatebus gateway');
   console.error('Or say where its bus is: node worker.js nats://HOST:PORT');
