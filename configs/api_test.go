@@ -38,7 +38,8 @@ func TestTokens(t *testing.T) {
 		}
 	}
 	_, err := Load(host(text))
-	wantError(t, err, `host.yaml:13: api.tokens[0]: "********" is the mask of a printed configuration; put the token itself in, or use token_file`)
+	before, _, _ := strings.Cut(text, "  tokens:")
+	wantError(t, err, fmt.Sprintf(`host.yaml:%d: api.tokens[0]: "********" is the mask of a printed configuration; put the token itself in, or use token_file`, 1+strings.Count(before, "\n")))
 }
 
 // Who has the admin listener off by a flag, has no API either.

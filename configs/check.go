@@ -9,46 +9,56 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
-// readSecret decides between secret and secret_file, and reads the file.
-func (l *loader) readSecret() {
+// readSecrets reads the secret and the one that is accepted beside it.
+func (l *loader) readSecrets() {
 	c := l.config
-	c.Secret = Secret(strings.TrimSpace(string(c.Secret)))
-	if c.Secret != "" && c.SecretFile != "" {
-		switch secret, file := l.origin("secret").rank(), l.origin("secret_file").rank(); {
-		case secret > file:
-			c.SecretFile = ""
-		case file > secret:
-			c.Secret = ""
+	l.readSecret("secret", &c.Secret, &c.SecretFile)
+	l.readSecret("accept_secret", &c.AcceptSecret, &c.AcceptSecretFile)
+	if c.AcceptSecret != "" && c.Secret == "" && len(l.problems) == 0 {
+		l.bad("accept_secret", "there is no secret beside which it could be accepted; set secret or secret_file, or remove it")
+	}
+}
+
+// readSecret decides between a secret and its file, and reads that.
+func (l *loader) readSecret(key string, secret *Secret, file *string) {
+	*secret = Secret(strings.TrimSpace(string(*secret)))
+	fileKey := key + "_file"
+	if *secret != "" && *file != "" {
+		switch text, path := l.origin(key).rank(), l.origin(fileKey).rank(); {
+		case text > path:
+			*file = ""
+		case path > text:
+			*secret = ""
 		default:
-			l.bad("secret_file", "secret is set as well; remove one of the two")
+			l.bad(fileKey, "%s is set as well; remove one of the two", key)
 			return
 		}
 	}
-	if c.SecretFile == "" {
-		l.checkSecret("secret")
+	if *file == "" {
+		l.checkSecret(key, *secret)
 		return
 	}
-	if !l.absolute("secret_file", &c.SecretFile) {
+	if !l.absolute(fileKey, file) {
 		return
 	}
-	data, err := l.read(c.SecretFile, maxSecretFile)
+	data, err := l.read(*file, maxSecretFile)
 	if err != nil {
-		l.bad("secret_file", "%s cannot be read: %w", c.SecretFile, reason(err))
+		l.bad(fileKey, "%s cannot be read: %w", *file, reason(err))
 		return
 	}
-	if c.Secret = Secret(bytes.TrimSpace(data)); c.Secret == "" {
-		l.bad("secret_file", "%s is empty; write the secret into it, or remove the key", c.SecretFile)
+	if *secret = Secret(bytes.TrimSpace(data)); *secret == "" {
+		l.bad(fileKey, "%s is empty; write the secret into it, or remove the key", *file)
 		return
 	}
-	l.checkSecret("secret_file")
+	l.checkSecret(fileKey, *secret)
 }
 
-// checkSecret checks the secret, which came from that key.
-func (l *loader) checkSecret(key string) {
-	switch s := l.config.Secret; {
+// checkSecret checks a secret, which came from that key.
+func (l *loader) checkSecret(key string, s Secret) {
+	switch {
 	case s == "":
 	case s.IsMask():
-		l.bad(key, "%q is the mask of a printed configuration; put the secret itself in, or use secret_file", mask)
+		l.bad(key, "%q is the mask of a printed configuration; put the secret itself in, or use %s", mask, strings.TrimSuffix(key, "_file")+"_file")
 	case len(s) < MinSecret:
 		l.bad(key, "a secret of less than %d bytes can be guessed; make one with: openssl rand -hex 32", MinSecret)
 	}

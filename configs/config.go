@@ -21,6 +21,11 @@ type Config struct {
 	// SecretFile is the file that holds the secret. A relative path in a
 	// configuration file starts at that file's directory, and is made absolute.
 	SecretFile string `koanf:"secret_file"`
+	// AcceptSecret is another secret that others may have while Secret takes its
+	// place, or before it does; the same rules hold. AcceptSecretFile is the file
+	// that holds it.
+	AcceptSecret     Secret `koanf:"accept_secret"`
+	AcceptSecretFile string `koanf:"accept_secret_file"`
 	// Insecure allows listeners beyond loopback without a secret, and an admin
 	// listener there without authentication: for networks that are trusted. The API
 	// has tokens there even so.

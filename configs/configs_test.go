@@ -319,6 +319,16 @@ func TestPrintSecret(t *testing.T) {
 	if again := mustLoad(t, host(printed(t, c))); !reflect.DeepEqual(c, again) {
 		t.Errorf("with a secret file: %s", printed(t, again))
 	}
+
+	// The one that is accepted as well is as secret.
+	c = mustLoad(t, host("secret: "+strings.Repeat("x", 20)+"\naccept_secret: ' "+goodSecret+" '\n"))
+	if text := printed(t, c); !strings.Contains(text, "\naccept_secret: '********'\n") || string(c.AcceptSecret) != goodSecret {
+		t.Errorf("printed:\n%s", text)
+	}
+	c = mustLoad(t, Source{Name: "host.yaml", Environ: []string{"GATEBUS_SECRET=" + strings.Repeat("x", 20), "GATEBUS_ACCEPT_SECRET_FILE=" + path}})
+	if text := printed(t, c); string(c.AcceptSecret) != goodSecret || strings.Contains(text, goodSecret) || !strings.Contains(text, "accept_secret: \"\"\n") {
+		t.Errorf("with a file of it: %s", text)
+	}
 }
 
 // Lists and maps of secrets are as secret as the one.

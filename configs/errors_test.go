@@ -237,6 +237,16 @@ func TestErrors(t *testing.T) {
 			"host.yaml:1: secret: a secret of less than 16 bytes can be guessed; make one with: openssl rand -hex 32"}},
 		{"mask", "secret: '********'\n", []string{
 			`host.yaml:1: secret: "********" is the mask of a printed configuration; put the secret itself in, or use secret_file`}},
+		{"accepted", "secret: " + goodSecret + "\naccept_secret: hunter2\n", []string{
+			"host.yaml:2: accept_secret: a secret of less than 16 bytes can be guessed; make one with: openssl rand -hex 32"}},
+		{"accepted mask", "secret: " + goodSecret + "\naccept_secret: '********'\n", []string{
+			`host.yaml:2: accept_secret: "********" is the mask of a printed configuration; put the secret itself in, or use accept_secret_file`}},
+		{"accepted alone", "accept_secret: " + goodSecret + "\n", []string{
+			"host.yaml:1: accept_secret: there is no secret beside which it could be accepted; set secret or secret_file, or remove it"}},
+		{"both accepted", "secret: " + goodSecret + "\naccept_secret: hunter2\naccept_secret_file: b\n", []string{
+			"host.yaml:3: accept_secret_file: accept_secret is set as well; remove one of the two"}},
+		{"no accepted file", "secret: " + goodSecret + "\naccept_secret_file: /nonexistent/secret\n", []string{
+			"host.yaml:2: accept_secret_file: /nonexistent/secret cannot be read: no such file or directory"}},
 		{"both", "secret: hunter2\nsecret_file: b\n", []string{
 			"host.yaml:2: secret_file: secret is set as well; remove one of the two"}},
 		{"no file", "secret_file: /nonexistent/secret\n", []string{

@@ -17,6 +17,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add("secret: 0123456789abcdef\ngateway: {bus: {listen: ':1'}}\nadvertise: h", "GATEBUS_GATEWAY__HOLD=3s", "worker.name=w")
 	f.Add("secret_file: a\n", "GATEBUS_REGISTERS=a:1,b:2", "log.level=debug")
+	f.Add("secret_file: a\naccept_secret: 0123456789abcdef\n", "GATEBUS_ACCEPT_SECRET=0123456789abcdef", "")
 	f.Add("a: &a [*a]\n---\n- x", "GATEBUS_X=1", "x")
 	f.Add("register: {listen: '[::]:0', cluster: {routes: ['h:1']}}\ninsecure: true\nadvertise: ::1", "", "admin.listen=off")
 	read := func(path string, _ int64) ([]byte, error) {
@@ -49,6 +50,9 @@ func FuzzLoad(f *testing.F) {
 		again := Source{Name: "host.yaml", Data: []byte(text)}
 		if c.Secret != "" && c.SecretFile == "" {
 			again.Set = []string{"secret=" + string(c.Secret)}
+		}
+		if c.AcceptSecret != "" && c.AcceptSecretFile == "" {
+			again.Set = append(again.Set, "accept_secret="+string(c.AcceptSecret))
 		}
 		d, err := load(again, read)
 		if err != nil {

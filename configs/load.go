@@ -53,7 +53,7 @@ func load(src Source, read func(path string, limit int64) ([]byte, error)) (*Con
 	if err := l.merge(src.Roles); err != nil {
 		return nil, err
 	}
-	l.readSecret()
+	l.readSecrets()
 	l.certificates()
 	l.deriveRegisters()
 	l.check()

@@ -20,6 +20,9 @@ func (c *Config) Print(w io.Writer) error {
 	if c.SecretFile != "" {
 		shown.Secret = ""
 	}
+	if c.AcceptSecretFile != "" {
+		shown.AcceptSecret = ""
+	}
 	e := yaml.NewEncoder(w)
 	e.SetIndent(2)
 	if err := e.Encode(schema.node(reflect.ValueOf(&shown).Elem())); err != nil {

@@ -208,3 +208,30 @@ func TestWrongSecretOnRoutes(t *testing.T) {
 	})
 	awaitMesh(t, workers(t, right, []*embedded.Server{first, friend}))
 }
+
+// While a secret is being replaced, members that use the old one and such that
+// use the new one are one cluster, whoever dials whom.
+func TestRoutesWhileASecretIsReplaced(t *testing.T) {
+	t.Parallel()
+	older, newer := derive(t, "the older secret"), derive(t, "the newer secret")
+	first := start(t, embedded.Config{
+		Name: "r1", Listen: loopback, Keys: older, Accept: []*keys.Keys{newer}, Cluster: member(loopback),
+	})
+	second := start(t, embedded.Config{
+		Name: "r2", Listen: loopback, Keys: newer, Accept: []*keys.Keys{older, newer}, Cluster: member(loopback, first.ClusterAddr()),
+	})
+	// It finds the second through the first, and dials it.
+	third := start(t, embedded.Config{
+		Name: "r3", Listen: loopback, Keys: older, Accept: []*keys.Keys{newer}, Cluster: member(loopback, first.ClusterAddr()),
+	})
+	all := []*embedded.Server{first, second, third}
+	awaitMesh(t, workers(t, older, all))
+	awaitMesh(t, workers(t, newer, all))
+	events := watch(t, first)
+	connect(t, first, nats.Name("w"), as(newer, keys.RoleWorker))
+	ev := await(t, "connect", events, client("w", embedded.ClientConnected))
+	if ev.Role != keys.RoleWorker || ev.User != newer.Public(keys.RoleWorker) {
+		t.Errorf("a worker with the newer secret is reported as %+v", ev)
+	}
+	refused(t, first, "a third secret", as(derive(t, "some other secret"), keys.RoleWorker))
+}

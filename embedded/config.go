@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
@@ -43,6 +44,11 @@ type Config struct {
 	// Keys demands that clients and routes prove that they have the same
 	// secret. Nil: everybody may connect.
 	Keys *keys.Keys
+
+	// Accept are the keys of other secrets that clients and routes may prove
+	// with as well, while one takes the place of another. The server itself
+	// proves with Keys. Without Keys it must be empty.
+	Accept []*keys.Keys
 
 	// MaxPayload is the size limit of a message in bytes, headers included; a
 	// client that sends more is disconnected. 0: DefaultMaxPayload. At most
@@ -94,6 +100,9 @@ func (c *Config) validate() error {
 	bad("Name", checkName(c.Name))
 	bad("Listen", checkListen(c.Listen))
 	bad("Advertise", checkAdvertise(c.Advertise))
+	if c.Keys == nil && len(c.Accept) > 0 {
+		bad("Accept", errors.New("without Keys everybody is accepted"))
+	}
 	if c.MaxPayload < 0 || c.MaxPayload > maxPending {
 		bad("MaxPayload", fmt.Errorf("%d is not between 0 and %d", c.MaxPayload, maxPending))
 	}
@@ -118,11 +127,24 @@ func (c *Config) setDefaults() {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
+	c.Accept = slices.Clone(c.Accept)
 	if c.Cluster != nil {
 		cl := *c.Cluster
 		cl.Routes = append([]string(nil), cl.Routes...)
 		c.Cluster = &cl
 	}
+}
+
+// accepted are all keys that others may prove with, each once.
+func (c *Config) accepted() []*keys.Keys {
+	var all []*keys.Keys
+	for _, k := range append([]*keys.Keys{c.Keys}, c.Accept...) {
+		same := func(o *keys.Keys) bool { return o.RoutePassword() == k.RoutePassword() }
+		if k != nil && !slices.ContainsFunc(all, same) {
+			all = append(all, k)
+		}
+	}
+	return all
 }
 
 func checkName(name string) error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/embedded"
+	"github.com/gatebus/gatebus/internal/keys"
 )
 
 func TestConfigErrors(t *testing.T) {
@@ -31,6 +32,7 @@ func TestConfigErrors(t *testing.T) {
 		{"Listen: ", func(c *embedded.Config) { c.Listen = "127.0.0.1:nats" }},
 		{"Advertise: ", func(c *embedded.Config) { c.Advertise = "example.org" }},
 		{"Advertise: ", func(c *embedded.Config) { c.Advertise = "0.0.0.0:4222" }},
+		{"Accept: ", func(c *embedded.Config) { c.Accept = []*keys.Keys{derive(t, "a secret of others")} }},
 		{"MaxPayload: ", func(c *embedded.Config) { c.MaxPayload = -1 }},
 		{"MaxPayload: ", func(c *embedded.Config) { c.MaxPayload = 8<<20 + 1 }},
 		{"Cluster.Name: ", func(c *embedded.Config) { c.Cluster.Name = "" }},

@@ -24,7 +24,11 @@
 // # Who may connect
 //
 // With Keys, a client must sign as one of the users of [keys.Roles] and a
-// route must show the password derived from the same secret. Without Keys
+// route must show the password derived from the same secret, or from one that is
+// accepted beside it. A user may publish and subscribe to what its role needs
+// (permissions.go has the list) and nothing else; the role that runs the server,
+// a gateway on its bus and a register on its own server, can only be had in
+// process. Without Keys
 // everybody may connect, but only without credentials: a client that brings
 // some is configured for another installation and is refused. In process or
 // over TCP makes no difference.

@@ -117,8 +117,8 @@ func (s *Server) beginWatch() (id string, err error) {
 type watcher struct {
 	nc   *nats.Conn
 	sub  *nats.Subscription
-	id   string // of the server; events of the others come by the routes
-	keys *keys.Keys
+	id   string       // of the server; events of the others come by the routes
+	keys []*keys.Keys // empty without a secret
 	log  *slog.Logger
 }
 
@@ -129,7 +129,7 @@ func (s *Server) watch(ctx context.Context, id string) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{id: id, keys: s.cfg.Keys, log: s.log}
+	w := &watcher{id: id, keys: s.cfg.accepted(), log: s.log}
 	w.nc, err = nats.Connect(s.ClientURL(),
 		nats.InProcessServer(s),
 		nats.Nkey(public, s.system.Sign),
@@ -210,9 +210,11 @@ func (w *watcher) parse(data []byte) (ClientEvent, bool) {
 	default:
 		return ClientEvent{}, false
 	}
-	if w.keys != nil {
+	for _, k := range w.keys {
 		ev.User = m.Client.User
-		ev.Role, _ = w.keys.RoleOf(ev.User)
+		if role, ok := k.RoleOf(ev.User); ok {
+			ev.Role = role
+		}
 	}
 	return ev, true
 }

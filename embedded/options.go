@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"crypto/subtle"
 	"net/url"
 	"time"
 
@@ -103,9 +104,11 @@ func (s *Server) setUsers(o *server.Options) error {
 		return nil
 	}
 	grants := s.grants()
-	for _, r := range keys.Roles() {
-		if g, ok := grants[r]; ok {
-			o.Nkeys = append(o.Nkeys, g.user(s.cfg.Keys.Public(r), clients))
+	for _, k := range s.cfg.accepted() {
+		for _, r := range keys.Roles() {
+			if g, ok := grants[r]; ok {
+				o.Nkeys = append(o.Nkeys, g.user(k.Public(r), clients))
+			}
 		}
 	}
 	return nil
@@ -132,7 +135,10 @@ func (s *Server) setCluster(o *server.Options) error {
 	}
 	var user *url.Userinfo
 	if k := s.cfg.Keys; k != nil {
+		// This is what the server says to members that it learns of; that it is
+		// set has them told that they need to say something as well.
 		o.Cluster.Username, o.Cluster.Password = keys.RouteUser, k.RoutePassword()
+		o.CustomRouterAuthentication = routeCheck(s.cfg.accepted())
 		user = url.UserPassword(keys.RouteUser, k.RoutePassword())
 	}
 	for _, r := range cl.Routes {
@@ -154,4 +160,19 @@ func listenOn(addr string) (host string, port int, err error) {
 		port = server.RANDOM_PORT
 	}
 	return host, port, err
+}
+
+// routeCheck lets routes in that show the password of any of these keys: of
+// registers whose secret is being replaced, some use the old one and some the
+// new one.
+type routeCheck []*keys.Keys
+
+// Check implements [server.Authentication].
+func (c routeCheck) Check(peer server.ClientAuthentication) bool {
+	opts := peer.GetOpts()
+	ok := 0
+	for _, k := range c {
+		ok |= subtle.ConstantTimeCompare([]byte(opts.Password), []byte(k.RoutePassword()))
+	}
+	return ok == 1 && opts.Username == keys.RouteUser
 }

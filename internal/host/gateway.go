@@ -40,7 +40,7 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	c := h.cfg.Gateway
 	log := h.log.With("gateway", c.Name)
 	server, err := embedded.New(embedded.Config{
-		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Log: log,
+		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, Log: log,
 		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
 	})
 	if err != nil {

@@ -26,6 +26,8 @@ type Host struct {
 	cfg  *configs.Config // that it was started with
 	log  *slog.Logger
 	keys *keys.Keys // nil without a secret
+	// accept are those of another secret that is accepted too; empty if none is.
+	accept []*keys.Keys
 
 	parts []part   // in the order in which they are stopped
 	api   *apiPart // one of them, or nil
@@ -81,6 +83,13 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 			return nil, at, fmt.Errorf("secret: %w", err)
 		}
 		h.keys = k
+	}
+	if cfg.AcceptSecret != "" {
+		k, err := keys.Derive(string(cfg.AcceptSecret))
+		if err != nil {
+			return nil, at, fmt.Errorf("accept_secret: %w", err)
+		}
+		h.accept = []*keys.Keys{k}
 	}
 	if err := h.start(ctx, &at); err != nil {
 		for _, p := range h.parts {
