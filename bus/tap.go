@@ -42,6 +42,10 @@ func ParseTaps(data []byte) (t Taps, err error) {
 	return t, nil
 }
 
+// TapSubjects covers what is mirrored of single clients, and what is said of that:
+// gw.<gateway>.tap.>.
+func TapSubjects(g GatewayID) string { return root + string(g) + "." + verbTap + ".>" }
+
 // ClientTap covers what is mirrored of one client alone: gw.<gateway>.tap.<client>.>.
 // Events are on …<client>.in.<kind>, and what it is sent on …<client>.out.<kind>.
 func ClientTap(g GatewayID, c ClientID) string {

@@ -74,6 +74,16 @@ func TestPermissionsSuffice(t *testing.T) {
 			t.Errorf("%s: %v", subject, err)
 		}
 	}
+	tap, err := observer.SubscribeSync("gw.>")
+	must(t, err)
+	must(t, observer.FlushTimeout(testbed.Patience))
+	must(t, testbed.Poll(soon(t), func() error {
+		write(t, c, "is seen")
+		reads(t, c, "is seen")
+		_, err := tap.NextMsg(100 * time.Millisecond)
+		return err
+	}))
+	must(t, tap.Unsubscribe())
 	if _, err := observer.Request("gw.all.do.count", []byte(`{"of":"clients"}`), testbed.Patience); err != nil {
 		t.Errorf("count: %v", err)
 	}

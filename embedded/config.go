@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,10 @@ type Config struct {
 	// proves with Keys. Without Keys it must be empty.
 	Accept []*keys.Keys
 
+	// TLS is demanded of clients that come over TCP, and who speaks none is
+	// refused; whether they must show a certificate is its ClientAuth. Nil: no TLS.
+	TLS *tls.Config
+
 	// MaxPayload is the size limit of a message in bytes, headers included; a
 	// client that sends more is disconnected. 0: DefaultMaxPayload. At most
 	// 8 MiB.
@@ -87,6 +92,11 @@ type Cluster struct {
 	// prove it in return: whoever listens on one of these addresses is taken
 	// for a member. The network has to see to that, or TLS.
 	Routes []string
+
+	// TLS is for routes, those that are dialed and those that come in, so it is
+	// the configuration of a client and of a server in one. Routes without TLS
+	// are refused then. Nil: no TLS.
+	TLS *tls.Config
 }
 
 // validate reports everything that is wrong, by field.

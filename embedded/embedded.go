@@ -33,6 +33,9 @@
 // some is configured for another installation and is refused. In process or
 // over TCP makes no difference.
 //
+// With TLS, who speaks none is refused, before it could show anything.
+// Connections in process need none.
+//
 // All clients live in one NATS account, [Account]. The system account ($SYS) is
 // open only to a key pair which the Server makes at each boot and shows to
 // nobody, and only in process. Clients can still ask the server about their own

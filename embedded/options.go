@@ -19,6 +19,10 @@ const (
 	busPingInterval = time.Second
 	maxPingsOut     = 2
 	writeDeadline   = 2 * time.Second
+	// tlsTimeout is how long a peer may take for the handshake of TLS, and
+	// then for saying who it is. By default it is 2 s, which a loaded machine
+	// may need for itself.
+	tlsTimeout = 5 * time.Second
 
 	// closedClients is how many past connections NATS remembers for a
 	// monitoring port that is not there. Its default is 10,000.
@@ -59,6 +63,9 @@ func (s *Server) options() (*server.Options, error) {
 		// slow. The publisher on a bus is the whole gateway: one stuck worker
 		// then costs all others about 90 times their throughput.
 		NoFastProducerStall: true,
+	}
+	if s.cfg.TLS != nil {
+		o.TLSConfig, o.TLSTimeout = s.cfg.TLS, tlsTimeout.Seconds()
 	}
 	if err := s.setUsers(o); err != nil {
 		return nil, err
@@ -132,6 +139,9 @@ func (s *Server) setCluster(o *server.Options) error {
 		PingInterval:  pingInterval,
 		MaxPingsOut:   maxPingsOut,
 		WriteDeadline: writeDeadline,
+	}
+	if cl.TLS != nil {
+		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = cl.TLS, tlsTimeout.Seconds()
 	}
 	var user *url.Userinfo
 	if k := s.cfg.Keys; k != nil {

@@ -26,6 +26,8 @@ type grant struct {
 	// publish and subscribe are all that is allowed. One that is subscribed to
 	// as "subject queue" may only be so in a queue group of a matching name.
 	publish, subscribe []string
+	// never is what may not be published even so.
+	never []string
 }
 
 // grants says which roles may connect to the server, and what for.
@@ -82,7 +84,7 @@ func busGrants() map[keys.Role]grant {
 // registerGrants are those of a register. What the members of a role announce,
 // only they can.
 func registerGrants() map[keys.Role]grant {
-	const one = bus.GatewayID(anyToken)
+	const all, one = bus.AllGateways, bus.GatewayID(anyToken)
 	anyRole := register.Role(anyToken)
 	// A gateway is reached on registers by its own name, and by that of all.
 	reach := []string{bus.PushSubjects(one), bus.CommandSubjects(one)}
@@ -103,24 +105,27 @@ func registerGrants() map[keys.Role]grant {
 			local: true,
 			publish: slices.Concat(membership(register.RoleRegister), answers, []string{
 				register.MembersSubject, register.DownSubject(anyToken),
-				register.AnswerSubjects, register.PendingSubject,
+				register.AnswerSubjects, register.PendingSubject, bus.TapsSubject,
 			}),
 			subscribe: slices.Concat(membership(anyRole), service(register.RoleRegister), []string{
 				register.MembersSubject, register.AnswerSubjects, register.PendingSubject,
 				inboxes(keys.RoleRegister),
 			}),
 		},
+		// What it mirrors for taps has the subjects of the real thing, pushes and
+		// commands among it: so who has its key can push through other gateways.
 		keys.RoleGateway: {
-			publish: slices.Concat(gateways, answers[2:], []string{register.MembersSubject}),
+			publish: slices.Concat(gateways, answers[2:], reach, []string{
+				register.MembersSubject,
+				bus.EventSubjects(one, anyToken), "gw.*.at.>", bus.ReplySubjects(one), bus.TapSubjects(one),
+			}),
+			never: []string{bus.PushSubjects(all), bus.CommandSubjects(all)},
 			subscribe: slices.Concat(reach, gateways, service(register.RoleGateway), []string{
-				inboxes(keys.RoleGateway),
+				bus.TapsSubject, inboxes(keys.RoleGateway),
 			}),
 		},
-		// It does not push here: it is linked to every gateway, and has an
-		// observer's questions answered by the micro service that it is, with
-		// whatever reply subject they have.
 		keys.RoleWorker: {
-			publish: slices.Concat(membership(register.RoleWorker), []string{
+			publish: slices.Concat(membership(register.RoleWorker), reach, []string{
 				register.MembersSubject, register.AnswerSubjects,
 				inboxes(keys.RoleWorker), inboxes(keys.RoleObserver),
 			}),
@@ -183,7 +188,7 @@ func (g grant) user(public string, account *server.Account) *server.NkeyUser {
 	}
 	if !g.free {
 		u.Permissions = &server.Permissions{
-			Publish:   &server.SubjectPermission{Allow: g.publish},
+			Publish:   &server.SubjectPermission{Allow: g.publish, Deny: g.never},
 			Subscribe: &server.SubjectPermission{Allow: g.subscribe},
 		}
 	}

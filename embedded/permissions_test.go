@@ -161,6 +161,13 @@ func TestPermissionsOnARegister(t *testing.T) {
 			pub _INBOX.1234.1
 			pub _INBOX_application.1234.1
 			pub _INBOX_observer.1234.1
+			pub gw.g1.in.default.text
+			pub gw.g1.at.w1.1.text
+			pub gw.g1.out.g1-1-1.7
+			pub gw.g1.push.all
+			pub gw.g1.tap.g1-1-1.in.text
+			pub gw.g1.tap.skipped
+			sub reg.taps
 			sub _INBOX_gateway.>
 			sub gw.all.push.>
 			sub gw.all.do.*
@@ -177,8 +184,11 @@ func TestPermissionsOnARegister(t *testing.T) {
 			no pub reg.down.default
 			no pub reg.answer.default.g1.1
 			no pub reg.pending
+			no pub reg.taps
 			no pub gw.all.push.all
-			no pub gw.g2.do.close
+			no pub gw.all.do.close
+			no sub gw.g2.in.default.text
+			no sub gw.>
 			no pub _INBOX_register.1234.1
 			no pub $SRV.PING
 			no sub reg.members
@@ -201,8 +211,8 @@ func TestPermissionsOnARegister(t *testing.T) {
 			pub reg.answer.default.g1.1
 			pub _INBOX.1234.1
 			pub _INBOX_observer.1234.1
-			no pub gw.all.push.group.room1
-			no pub gw.all.do.count
+			pub gw.all.push.group.room1
+			pub gw.all.do.count
 			sub reg.announce.gateway
 			sub reg.leave.gateway
 			sub reg.down.default default
@@ -321,7 +331,7 @@ func TestServersOwnRoles(t *testing.T) {
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 	own := connect(t, r, append(r.ConnectOptions(keys.RoleRegister), quiet)...)
 	for what, want := range map[string]bool{
-		"pub reg.announce.register": true, "pub reg.down.default": true, "pub reg.pending": true,
+		"pub reg.announce.register": true, "pub reg.down.default": true, "pub reg.pending": true, "pub reg.taps": true,
 		"pub reg.answer.default.g1.1": true, "pub _INBOX.1.1": true, "pub _INBOX_gateway.1.1": true,
 		"sub reg.announce.*": true, "sub reg.leave.*": true, "sub reg.answer.>": true,
 		"sub reg.members registers": true, "sub _INBOX_register.>": true, "sub $SRV.PING": true,
