@@ -140,7 +140,8 @@ func checkAdvertise(host string) error {
 	return nil
 }
 
-// registerURL brings the address of a register into the form nats://host:port.
+// registerURL brings the address of a register into the form nats://host:port, or
+// tls://host:port if it says that.
 // Only the own register may have port 0.
 func registerURL(s, own string) (string, error) {
 	if strings.Contains(s, "@") {
@@ -153,9 +154,7 @@ func registerURL(s, own string) (string, error) {
 	}
 	scheme = strings.ToLower(scheme)
 	switch scheme {
-	case "nats":
-	case "tls":
-		return "", fmt.Errorf("%s: TLS is not there yet; write nats://host:port", quote(s))
+	case "nats", "tls":
 	default:
 		return "", fmt.Errorf("%s is not the URL of a register; write nats://host:port", quote(s))
 	}

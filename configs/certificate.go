@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/internal/certs"
 )
 
 // maxCertFile bounds the files of a certificate and its key, in bytes.
@@ -28,6 +29,7 @@ func (l *loader) absolute(key string, path *string) (ok bool) {
 // certificates finds the files of the certificates, and reads them: a gateway would
 // not start without.
 func (l *loader) certificates() {
+	l.checkTLS()
 	g := l.config.Gateway
 	if g == nil {
 		return
@@ -38,21 +40,50 @@ func (l *loader) certificates() {
 	}
 }
 
-func (l *loader) certificate(key string, t *gateway.TLS) {
-	if !l.absolute(key+".cert", &t.Cert) || !l.absolute(key+".key", &t.Key) || t.Cert == "" || t.Key == "" {
+func (l *loader) certificate(key string, t *gateway.TLS) { l.keyPair(key, &t.Cert, &t.Key) }
+
+// checkTLS checks what the links of NATS have, and reads the files.
+func (l *loader) checkTLS() {
+	t := &l.config.TLS
+	l.keyPair("tls", &t.Cert, &t.Key)
+	switch {
+	case t.Cert == "" && t.Key != "":
+		l.bad("tls.cert", "there is a key without a certificate; name the file of that, or remove the key")
+	case t.Cert != "" && t.Key == "":
+		l.bad("tls.key", "there is a certificate without a key; name the file of that, or remove the certificate")
+	case t.Cert == "" && t.On() && (l.config.Register != nil || l.config.Gateway != nil):
+		l.bad("tls.cert", "this host has a register or gateway, which others connect to with TLS; name the files of its certificate and key")
+	}
+	switch {
+	case t.CA == "" && t.Verify:
+		l.bad("tls.verify", "the authorities of the system would vouch for anybody; name your own with tls.ca")
+	case t.CA == "" || !l.absolute("tls.ca", &t.CA):
+	default:
+		data, err := l.read(t.CA, maxCertFile)
+		if err != nil {
+			l.bad("tls.ca", "%s cannot be read: %w", t.CA, reason(err))
+		} else if _, err := certs.Pool(data); err != nil {
+			l.bad("tls.ca", "%s: %w", t.CA, err)
+		}
+	}
+}
+
+// keyPair finds the files of a certificate and its key, and reads them.
+func (l *loader) keyPair(key string, certFile, keyFile *string) {
+	if !l.absolute(key+".cert", certFile) || !l.absolute(key+".key", keyFile) || *certFile == "" || *keyFile == "" {
 		return
 	}
-	cert, err := l.read(t.Cert, maxCertFile)
+	cert, err := l.read(*certFile, maxCertFile)
 	if err != nil {
-		l.bad(key+".cert", "%s cannot be read: %w", t.Cert, reason(err))
+		l.bad(key+".cert", "%s cannot be read: %w", *certFile, reason(err))
 		return
 	}
-	secret, err := l.read(t.Key, maxCertFile)
+	secret, err := l.read(*keyFile, maxCertFile)
 	if err != nil {
-		l.bad(key+".key", "%s cannot be read: %w", t.Key, reason(err))
+		l.bad(key+".key", "%s cannot be read: %w", *keyFile, reason(err))
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, secret); err != nil {
-		l.bad(key, "%s with the key %s: %w", t.Cert, t.Key, err)
+		l.bad(key, "%s with the key %s: %w", *certFile, *keyFile, err)
 	}
 }

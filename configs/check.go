@@ -178,6 +178,9 @@ func (l *loader) checkRegisters() {
 			l.badElement("registers", i, "%w", err)
 			continue
 		}
+		if strings.HasPrefix(url, "tls://") && !c.TLS.On() {
+			l.badElement("registers", i, "%s is for TLS, and no certificates are set; set tls.ca, or write nats://", url)
+		}
 		c.Registers[i] = url
 	}
 }

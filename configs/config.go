@@ -26,6 +26,8 @@ type Config struct {
 	// that holds it.
 	AcceptSecret     Secret `koanf:"accept_secret"`
 	AcceptSecretFile string `koanf:"accept_secret_file"`
+	// TLS is for all links of NATS: buses, registers and the routes between them.
+	TLS TLS `koanf:"tls"`
 	// Insecure allows listeners beyond loopback without a secret, and an admin
 	// listener there without authentication: for networks that are trusted. The API
 	// has tokens there even so.
@@ -48,6 +50,25 @@ type Config struct {
 	// file is the name of the file that was loaded, for messages.
 	file string
 }
+
+// TLS says how the links of NATS are encrypted. The paths have the rules of
+// Config.SecretFile.
+type TLS struct {
+	// Cert is the PEM file with the certificate of this host, for its servers and
+	// to show where others ask for it, and behind it those up to the root.
+	Cert string `koanf:"cert"`
+	// Key is the PEM file with its private key.
+	Key string `koanf:"key"`
+	// CA is the PEM file with the authorities whose certificates are believed;
+	// empty means those of the system.
+	CA string `koanf:"ca"`
+	// Verify has gateways and registers demand a certificate of CA of who
+	// connects. Registers among themselves always do, if CA is set.
+	Verify bool `koanf:"verify"`
+}
+
+// On tells whether the links have TLS.
+func (t TLS) On() bool { return t.Cert != "" || t.CA != "" }
 
 // Admin is the HTTP listener of a process for its operators.
 type Admin struct {

@@ -125,6 +125,23 @@ func TestNodeWithSecret(t *testing.T) {
 	}
 }
 
+// TestNodeWithTLS runs it where the links have TLS.
+func TestNodeWithTLS(t *testing.T) {
+	node := needNode(t)
+	dir := t.TempDir()
+	ca := testbed.NewAuthority(t, dir, "ca")
+	cert, key := ca.Issue(t, "host", time.Time{}, testbed.Host(1), testbed.Host(2))
+	g := testbed.NewCluster(t, 0, "tls.cert="+cert, "tls.key="+key, "tls.ca="+ca.File, "tls.verify=true").Gateway("g1")
+	w := testbed.Start(t, testbed.Spec{
+		Name: "examples/node", Path: node, Args: []string{"node/worker.js", "nats://" + addr(t, g, "bus")},
+		Env: []string{"NATS_CA=" + ca.File, "NATS_CERT=" + cert, "NATS_KEY=" + key},
+	})
+	client := dial(t, g)
+	client.answers(websocket.TextMessage, "Hello, grüß dich", "HELLO, GRÜSS DICH")
+	client.close()
+	ends(t, w, syscall.SIGTERM)
+}
+
 // TestNodeAlone wants to be told what to do when there is no gateway.
 func TestNodeAlone(t *testing.T) {
 	w := testbed.Start(t, testbed.Spec{

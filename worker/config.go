@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -34,6 +35,11 @@ type Config struct {
 	// Secret is the secret that all roles of a cluster share; empty where
 	// none is set. White space around it does not count. It is never sent.
 	Secret string `koanf:"-"`
+	// TLS, if it is not nil, is spoken on every link, to registers and gateways;
+	// one that does not speak it is refused. What is believed (RootCAs) and what
+	// is shown (Certificates) is up to it; a ServerName is best left empty, for
+	// the name that is dialed to be checked.
+	TLS *tls.Config `koanf:"-"`
 	// Log gets what the worker has to say; nil means slog.Default().
 	Log *slog.Logger `koanf:"-"`
 }

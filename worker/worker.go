@@ -134,6 +134,9 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 		}
 		w.auth = k.ConnectOptions(role)
 	}
+	if cfg.TLS != nil {
+		w.auth = append(w.auth, nats.Secure(cfg.TLS))
+	}
 	w.members, err = register.NewClient(register.ClientConfig{
 		Self:  w.self,
 		Watch: []register.Role{register.RoleGateway},

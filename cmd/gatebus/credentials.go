@@ -170,23 +170,34 @@ func (f *credentialFlags) explain(w io.Writer, cfg *configs.Config) error {
 		return err
 	}
 	url, prefix := f.urls(cfg), keys.InboxPrefix(keys.Role(f.role))
+	files := tlsFiles(cfg.TLS)
 	switch f.format {
 	case formatContext:
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		return e.Encode(map[string]string{
+		context := map[string]string{
 			"description": "gatebus " + f.role, "url": url, "nkey": path, "inbox_prefix": prefix,
-		})
+		}
+		for _, file := range files {
+			context[file.key] = file.path
+		}
+		return e.Encode(context)
 	case formatEnv:
 		if prefix != defaultInbox { // there is no variable for it
 			fmt.Fprintf(w, "# Requests need the option --inbox-prefix %s as well.\n", prefix)
 		}
 		_, err = fmt.Fprintf(w, "export NATS_URL=%s\nexport NATS_NKEY=%s\n", shellQuote(url), shellQuote(path))
+		for _, file := range files {
+			_, err = fmt.Fprintf(w, "export NATS_%s=%s\n", strings.ToUpper(file.key), shellQuote(file.path))
+		}
 		return err
 	}
 	options := "--nkey " + shellQuote(f.out)
 	if prefix != defaultInbox {
 		options += " --inbox-prefix " + prefix
+	}
+	for _, file := range files {
+		options += " --tls" + file.key + " " + shellQuote(file.path)
 	}
 	fmt.Fprintf(w, "%s has the seed of the role %s. It is as good as a password: keep it so.\n\n", f.out, f.role)
 	switch keys.Role(f.role) {
@@ -204,6 +215,21 @@ func (f *credentialFlags) explain(w io.Writer, cfg *configs.Config) error {
 		_, err = fmt.Fprintf(w, "\nA NATS client in a program needs the inbox prefix %s as well.\n", prefix)
 	}
 	return err
+}
+
+// tlsFile is a file that the nats command needs for TLS, by what it calls it.
+type tlsFile struct{ key, path string }
+
+// tlsFiles are those of this host: the authorities, and where it is asked for a
+// certificate of its own.
+func tlsFiles(t configs.TLS) (files []tlsFile) {
+	if t.CA != "" {
+		files = append(files, tlsFile{"ca", t.CA})
+	}
+	if t.Verify && t.Cert != "" {
+		files = append(files, tlsFile{"cert", t.Cert}, tlsFile{"key", t.Key})
+	}
+	return files
 }
 
 // defaultInbox is the inbox prefix that every NATS client has if it is told

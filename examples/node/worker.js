@@ -18,6 +18,11 @@ if (seed) {
   });
   options.authenticator = nkeyAuthenticator(new TextEncoder().encode(key.trim()));
 }
+// Where the links have TLS: the files that "gatebus credentials" names, of the
+// authority and, if the gateway asks for one, of a certificate.
+const { NATS_CA: caFile, NATS_CERT: certFile, NATS_KEY: keyFile } = process.env;
+// That the certificate is for an address, not a name, is checked only with host.
+if (caFile) options.tls = { caFile, certFile, keyFile, host: new URL(bus).hostname };
 
 const nats = await connect(options).catch((err) => {
   if (err instanceof AuthorizationError) {

@@ -40,7 +40,7 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	c := h.cfg.Gateway
 	log := h.log.With("gateway", c.Name)
 	server, err := embedded.New(embedded.Config{
-		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, Log: log,
+		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: log,
 		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
 	})
 	if err != nil {
@@ -113,12 +113,16 @@ func (h *Host) registers(at *Addresses) []string {
 	return urls
 }
 
-// auth is how a role proves that it has the secret.
-func (h *Host) auth(r keys.Role) []nats.Option {
-	if h.keys == nil {
-		return nil
+// auth is how a role connects over TCP: with a proof that it has the secret, and
+// with TLS, if there are such.
+func (h *Host) auth(r keys.Role) (opts []nats.Option) {
+	if h.keys != nil {
+		opts = h.keys.ConnectOptions(r)
 	}
-	return h.keys.ConnectOptions(r)
+	if h.certs != nil {
+		opts = append(opts, nats.Secure(h.certs.Client()))
+	}
+	return opts
 }
 
 func (g *gatewayPart) role() string { return string(configs.RoleGateway) }

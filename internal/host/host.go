@@ -7,6 +7,7 @@ package host
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
+	"github.com/gatebus/gatebus/internal/certs"
 	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/worker"
 )
@@ -28,6 +30,7 @@ type Host struct {
 	keys *keys.Keys // nil without a secret
 	// accept are those of another secret that is accepted too; empty if none is.
 	accept []*keys.Keys
+	certs  *certs.Certs // nil without TLS
 
 	parts []part   // in the order in which they are stopped
 	api   *apiPart // one of them, or nil
@@ -90,6 +93,13 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 			return nil, at, fmt.Errorf("accept_secret: %w", err)
 		}
 		h.accept = []*keys.Keys{k}
+	}
+	if cfg.TLS.On() {
+		c, err := certs.Load(certs.Files{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key, CA: cfg.TLS.CA}, log)
+		if err != nil {
+			return nil, at, fmt.Errorf("tls: %w", err)
+		}
+		h.certs = c
 	}
 	if err := h.start(ctx, &at); err != nil {
 		for _, p := range h.parts {
@@ -220,6 +230,22 @@ func (h *Host) Run(ctx context.Context) error {
 	mu.Lock()
 	defer mu.Unlock()
 	return errors.Join(errs...)
+}
+
+// serverTLS is what the servers of this host demand of clients; nil without TLS.
+func (h *Host) serverTLS() *tls.Config {
+	if h.certs == nil {
+		return nil
+	}
+	return h.certs.Server(h.cfg.TLS.Verify)
+}
+
+// routeTLS is what the register of this host does with others; nil without TLS.
+func (h *Host) routeTLS() *tls.Config {
+	if h.certs == nil {
+		return nil
+	}
+	return h.certs.Peer()
 }
 
 // keyed says which key of the configuration an error of a listener is about.

@@ -52,10 +52,11 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	log := h.log.With("register", c.Name)
 	server, err := embedded.New(embedded.Config{
 		Name: c.Name, Listen: c.Listen, Advertise: h.cfg.RegisterAdvertise(),
-		Keys: h.keys, Accept: h.accept, Log: log,
+		Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: log,
 		Cluster: &embedded.Cluster{
 			Name: c.Cluster.Name, Listen: c.Cluster.Listen,
 			Advertise: h.cfg.ClusterAdvertise(), Routes: c.Cluster.Routes,
+			TLS: h.routeTLS(),
 		},
 	})
 	if err != nil {

@@ -22,6 +22,9 @@ type workerPart struct {
 func (h *Host) newWorker(at *Addresses) (*workerPart, error) {
 	cfg := h.cfg.WorkerConfig()
 	cfg.Registers, cfg.Log = h.registers(at), h.log
+	if h.certs != nil {
+		cfg.TLS = h.certs.Client()
+	}
 	handler, err := handlers.New(h.cfg.Worker.Handler, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("worker.handler: %w", err)
