@@ -2,6 +2,8 @@ package configs
 
 import (
 	"crypto/tls"
+	"fmt"
+	"log/slog"
 	"path/filepath"
 
 	"github.com/gatebus/gatebus/gateway"
@@ -24,6 +26,19 @@ func (l *loader) absolute(key string, path *string) (ok bool) {
 	}
 	*path = whole
 	return true
+}
+
+// Client is what a program needs to connect to registers and buses, or nil without
+// TLS. The log is told if the certificate that it shows is over.
+func (t TLS) Client(log *slog.Logger) (*tls.Config, error) {
+	if !t.On() {
+		return nil, nil
+	}
+	c, err := certs.Load(certs.Files{Cert: t.Cert, Key: t.Key, CA: t.CA}, log)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	return c.Client(), nil
 }
 
 // certificates finds the files of the certificates, and reads them: a gateway would

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,6 +76,15 @@ func TestTLSOnEveryLink(t *testing.T) {
 	defer app.Close()
 	if n, err := app.CountClients(soon(t)); err != nil || n != 10 {
 		t.Errorf("the application counts %d clients, %v", n, err)
+	}
+
+	// The command line.
+	count := testbed.Start(t, testbed.Spec{Args: []string{"clients", "--registers", cluster.URLs(),
+		"--set", "tls.ca=" + ca.File, "--set", "tls.cert=" + dir + "/host.crt", "--set", "tls.key=" + dir + "/host.key"},
+		Env: []string{"GATEBUS_SECRET=" + clusterSecret}})
+	exits(t, count, 0)
+	if n := strings.Count(count.Stdout(), "\n") + 1; n < 10 {
+		t.Errorf("gatebus clients lists:\n%s", count.Stdout())
 	}
 
 	// Nobody gets in who speaks no TLS, shows no certificate or believes others.

@@ -54,7 +54,11 @@ func (f *reachFlags) config() (worker.Config, error) {
 	if err != nil {
 		return worker.Config{}, err
 	}
-	return worker.Config{Registers: cfg.Registers, Secret: string(cfg.Secret)}, nil
+	links, err := cfg.TLS.Client(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return worker.Config{}, err
+	}
+	return worker.Config{Registers: cfg.Registers, Secret: string(cfg.Secret), TLS: links}, nil
 }
 
 // reach links to the gateways and has fn ask them something. What fn returns may be a

@@ -25,6 +25,9 @@ func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
 	a := &apiPart{worker: w, links: worker.Config{
 		Registers: h.registers(at), Secret: string(h.cfg.Secret), Log: h.log,
 	}}
+	if h.certs != nil {
+		a.links.TLS = h.certs.Client()
+	}
 	a.handler = api.New(api.Config{
 		Tokens: h.cfg.API.AllTokens(),
 		Cluster: func() *worker.Cluster {
