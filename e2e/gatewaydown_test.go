@@ -43,7 +43,8 @@ func (n *news) is(want ...string) error {
 // plainReceiver is one of the queue group, as any NATS client can be.
 func plainReceiver(t *testing.T, n *news, url, group string) {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	opts := append(workerOptions(t), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(url, opts...)
 	must(t, err)
 	t.Cleanup(nc.Close)
 	_, err = nc.QueueSubscribe("reg.down."+group, group, func(m *nats.Msg) {
@@ -74,7 +75,8 @@ func sdkReceiver(t *testing.T, n *news, name, group, registers string) *worker.W
 	t.Helper()
 	h := downHandler{news: n, HandlerFunc: func(_ context.Context, ev *worker.Event) error { ev.Reply(ev.Data); return nil }}
 	w, err := worker.New(worker.Config{
-		Name: name, Group: group, Registers: strings.Split(registers, ","), Log: slog.New(slog.DiscardHandler),
+		Secret: testbed.Secret,
+		Name:   name, Group: group, Registers: strings.Split(registers, ","), Log: slog.New(slog.DiscardHandler),
 	}, h)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/internal/testbed"
 	"github.com/gatebus/gatebus/worker"
 )
@@ -162,10 +163,22 @@ func closedWith(t *testing.T, c *websocket.Conn, code int) {
 	}
 }
 
+// workerOptions are what a plain worker needs to connect: nothing, if the tests are
+// not run with a secret.
+func workerOptions(t *testing.T) []nats.Option {
+	t.Helper()
+	if testbed.Secret == "" {
+		return nil
+	}
+	k, err := keys.Derive(testbed.Secret)
+	must(t, err)
+	return k.ConnectOptions(keys.RoleWorker)
+}
+
 // connect connects a plain NATS client.
 func connect(t *testing.T, url string) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(url, nats.NoReconnect(), nats.Timeout(testbed.Patience))
+	nc, err := nats.Connect(url, append(workerOptions(t), nats.NoReconnect(), nats.Timeout(testbed.Patience))...)
 	must(t, err)
 	t.Cleanup(nc.Close)
 	return nc

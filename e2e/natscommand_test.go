@@ -2,6 +2,8 @@ package e2e_test
 
 import (
 	"os/exec"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/gorilla/websocket"
@@ -19,6 +21,14 @@ func natsCommand(t *testing.T, args ...string) *testbed.Process {
 			t.Fatal(why)
 		}
 		t.Skip(why)
+	}
+	if testbed.Secret != "" && !slices.Contains(args, "--nkey") {
+		role := "worker"
+		if args[0] == "sub" {
+			role = "observer"
+		}
+		seed, _ := credentials(t, testbed.Secret, role)
+		args = append(slices.Clone(args), "--nkey", seed)
 	}
 	home := t.TempDir()
 	return testbed.Start(t, testbed.Spec{
@@ -83,8 +93,16 @@ func TestNatsCommandTaps(t *testing.T) {
 		_, err := g.WaitLog(soon(t), `this gateway is tapped.*gw\.>`)
 		must(t, err)
 	}
-	echoes(t, c1, "one")
-	echoes(t, c2, "two")
+	// What the other tap is subscribed to is also told to g1: that it is tapped
+	// need not mean that it is by the first one yet.
+	must(t, testbed.Poll(soon(t), func() error {
+		echoes(t, c1, "one")
+		echoes(t, c2, "two")
+		if out := taps[0].Stdout() + taps[1].Stdout(); strings.Count(out, "two") < 2 || !strings.Contains(out, "one") {
+			return errNotYet
+		}
+		return nil
+	}))
 	for _, want := range []string{`gw\.g1\.in\.default\.text`, `^one$`, `gw\.g2\.in\.default\.text`, `^two$`, `gw\.g1\.out\.`} {
 		_, err := taps[0].WaitOutput(soon(t), want)
 		must(t, err)

@@ -28,7 +28,7 @@ func runWorker(t *testing.T, c *testbed.Cluster, cfg worker.Config, h worker.Han
 	for _, r := range c.Registers {
 		cfg.Registers = append(cfg.Registers, "nats://"+r)
 	}
-	cfg.Log = slog.New(slog.DiscardHandler)
+	cfg.Log, cfg.Secret = slog.New(slog.DiscardHandler), testbed.Secret
 	w, err := worker.New(cfg, h)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -88,7 +88,7 @@ func (d *todpole) run(host int, set ...string) *testbed.Process {
 	d.t.Helper()
 	args := []string{"run", "-c", todpoleFile(d.t, host)}
 	set = append(set,
-		"registers="+strings.Join(d.registers, ","),
+		"registers="+strings.Join(d.registers, ","), "secret="+testbed.Secret,
 		"admin.listen="+testbed.MustFreeAddr(d.t, testbed.Host(host)))
 	for _, kv := range set {
 		args = append(args, "--set", kv)

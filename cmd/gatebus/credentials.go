@@ -192,13 +192,14 @@ func (f *credentialFlags) explain(w io.Writer, cfg *configs.Config) error {
 		}
 		return err
 	}
-	options := "--nkey " + shellQuote(f.out)
+	words := []string{"--nkey", shellQuote(f.out)}
 	if prefix != defaultInbox {
-		options += " --inbox-prefix " + prefix
+		words = append(words, "--inbox-prefix", prefix)
 	}
 	for _, file := range files {
-		options += " --tls" + file.key + " " + shellQuote(file.path)
+		words = append(words, "--tls"+file.key, shellQuote(file.path))
 	}
+	options := strings.Join(words, " ")
 	fmt.Fprintf(w, "%s has the seed of the role %s. It is as good as a password: keep it so.\n\n", f.out, f.role)
 	switch keys.Role(f.role) {
 	case keys.RoleWorker:

@@ -3,6 +3,8 @@ package testbed
 import (
 	"context"
 	"fmt"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -20,12 +22,20 @@ type Cluster struct {
 	hosts  int
 }
 
+// Secret is that of every cluster that is not given one: none, unless the variable
+// GATEBUS_TEST_SECRET has one, for all tests to be run with a secret.
+var Secret = os.Getenv("GATEBUS_TEST_SECRET")
+
 // NewCluster lays out a cluster of so many registers. With none, there is an
 // address in Registers all the same, where nobody answers until Register(0) is
 // started. Nothing is started yet.
 func NewCluster(tb TB, registers int, set ...string) *Cluster {
 	tb.Helper()
 	c := &Cluster{tb: tb, Set: set}
+	hasSecret := func(kv string) bool { return strings.HasPrefix(kv, "secret=") }
+	if Secret != "" && !slices.ContainsFunc(set, hasSecret) {
+		c.Set = append([]string{"secret=" + Secret}, set...)
+	}
 	for i := range max(registers, 1) {
 		host := Host(1 + i)
 		c.Registers = append(c.Registers, MustFreeAddr(tb, host))
