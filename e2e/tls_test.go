@@ -79,10 +79,17 @@ func TestTLSOnEveryLink(t *testing.T) {
 	}
 
 	// The command line.
-	count := testbed.Start(t, testbed.Spec{Args: []string{"clients", "--registers", cluster.URLs(),
-		"--set", "tls.ca=" + ca.File, "--set", "tls.cert=" + dir + "/host.crt", "--set", "tls.key=" + dir + "/host.key"},
-		Env: []string{"GATEBUS_SECRET=" + clusterSecret}})
-	exits(t, count, 0)
+	command := func(args ...string) *testbed.Process {
+		args = append(args, "--set", "registers="+strings.ReplaceAll(cluster.URLs(), ",", ", "),
+			"--set", "tls.ca="+ca.File, "--set", "tls.cert="+dir+"/host.crt", "--set", "tls.key="+dir+"/host.key")
+		p := testbed.Start(t, testbed.Spec{Args: args, Env: []string{"GATEBUS_SECRET=" + clusterSecret}})
+		exits(t, p, 0)
+		return p
+	}
+	if status := command("status"); !strings.Contains(status.Stdout(), "g2") {
+		t.Errorf("gatebus status:\n%s", status.Stdout())
+	}
+	count := command("clients")
 	if n := strings.Count(count.Stdout(), "\n") + 1; n < 10 {
 		t.Errorf("gatebus clients lists:\n%s", count.Stdout())
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -140,6 +141,13 @@ func dialRegisters(cfg *configs.Config, onStatus func(bool, error)) (*bus.NATS, 
 			return nil, err
 		}
 		options = k.ConnectOptions(keys.RoleObserver)
+	}
+	links, err := cfg.TLS.Client(slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	if links != nil {
+		options = append(options, nats.Secure(links))
 	}
 	return bus.Dial(bus.Config{URLs: cfg.Registers, Name: "gatebus status", Options: options, OnStatus: onStatus})
 }
