@@ -67,6 +67,10 @@ tidy-check:
 examples-install:
     npm ci --prefix examples/node
 
+# archives of a release and their checksums, in dist/release
+release *platforms:
+    .ci/release {{platforms}}
+
 # all that CI runs; installs what it needs
 ci:
     .ci/run
