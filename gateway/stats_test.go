@@ -196,7 +196,9 @@ func TestQueues(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for range 4 {
+		f.push(bus.ToAll, "", "abc")
+		synctest.Wait() // it is being written
+		for range 3 {
 			f.push(bus.ToAll, "", "abc")
 		}
 		synctest.Wait()

@@ -233,8 +233,10 @@ function tell() {
 setInterval(tell, sendEvery);
 document.addEventListener('visibilitychange', tell);
 
+let called = me.name; // what it asked to be called last, if it is not yet
+
 function rename(name) {
-  me.name = name;
+  me.name = called = name;
   keep('name', name);
   if (document.activeElement !== el('name')) el('name').value = name;
 }
@@ -242,7 +244,10 @@ function rename(name) {
 el('name').value = me.name;
 el('name').onchange = () => {
   const name = el('name').value.trim();
-  if (name && name !== me.name) connection?.send({ type: 'name', name });
+  if (name && name !== called) {
+    called = name;
+    connection?.send({ type: 'name', name });
+  }
   el('name').value = name || me.name;
 };
 el('naming').onsubmit = e => {
