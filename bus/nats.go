@@ -23,6 +23,11 @@ const (
 	pingInterval = 5 * time.Second
 	pingsOut     = 2
 
+	// writeTimeout is how long a server may take nothing of what is published: then the
+	// connection is given up, and who publishes waits no longer. NATS's own default is a
+	// minute, for which one frozen gateway would keep all who push.
+	writeTimeout = 5 * time.Second
+
 	connectTimeout = 2 * time.Second
 	reconnectWait  = 200 * time.Millisecond
 	// reconnectJitter spreads the clients of a server that comes back.
@@ -113,7 +118,10 @@ func Dial(cfg Config) (*NATS, error) {
 	opts.IgnoreDiscoveredServers = cfg.Pinned
 	opts.IgnoreAuthErrorAbort = true // a secret being rotated is not for ever
 	opts.NoCallbacksAfterClientClose = true
-	opts.InProcessServer = cfg.InProcess
+	if opts.InProcessServer = cfg.InProcess; cfg.InProcess == nil { // else it cannot be frozen alone
+		opts.FlusherTimeout = writeTimeout
+		opts.ReconnectOnFlusherError = true
+	}
 	opts.AsyncErrorCB = c.asyncError
 	if cfg.OnStatus != nil {
 		opts.ConnectedCB = func(*nats.Conn) { c.tell(up, nil) }

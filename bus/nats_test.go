@@ -376,6 +376,49 @@ func (dyingServer) InProcessConn() (net.Conn, error) {
 	return client, nil
 }
 
+// TestPublishToFrozen checks that who publishes to a server that takes nothing any more
+// is not kept for long, and that the connection is given up.
+func TestPublishToFrozen(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := make(chan struct{})
+	var servers sync.WaitGroup
+	t.Cleanup(func() { close(over); _ = l.Close(); servers.Wait() })
+	servers.Go(func() {
+		server, err := l.Accept()
+		if err != nil {
+			return
+		}
+		_ = l.Close() // the connection does not come back
+		defer server.Close()
+		if _, err := server.Write([]byte(`INFO {"server_id":"x","max_payload":1048576,"headers":true}` + "\r\n")); err != nil {
+			return
+		}
+		for in := bufio.NewScanner(server); in.Scan() && in.Text() != "PING"; {
+		}
+		if _, err := server.Write([]byte("PONG\r\n")); err == nil {
+			<-over
+		}
+	})
+	st := newStatuses()
+	c := dial(t, bus.Config{URLs: []string{"nats://" + l.Addr().String()}, OnStatus: st.add})
+	st.await(t, true)
+	m := &bus.Msg{Subject: "a", Data: make([]byte, 1<<20)}
+	for start := time.Now(); ; start = time.Now() {
+		err := c.Publish(m)
+		if took := time.Since(start); took > 8*time.Second {
+			t.Errorf("Publish took %v", took)
+		}
+		if err != nil {
+			break
+		}
+	}
+	st.await(t, true, false)
+}
+
 func TestFlushContext(t *testing.T) {
 	t.Parallel()
 	c := dial(t, bus.Config{InProcess: make(absentServer)})
