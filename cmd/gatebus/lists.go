@@ -89,7 +89,7 @@ func pages(limit int, next func(size int) (n int, more bool, err error)) error {
 		if err = lost.add(err); err != nil {
 			return err
 		}
-		if total += n; !more || total == limit {
+		if total += n; !more || limit > 0 && total == limit {
 			return lost.err()
 		}
 	}
