@@ -37,6 +37,8 @@ const (
 	CodeUIDTaken = "uid_taken"
 	// CodeSessionChanged: the session is not of the version that was named.
 	CodeSessionChanged = "session_changed"
+	// CodeBusy: too many counts and lists wait already; ask again later.
+	CodeBusy = "busy"
 	// CodeLimit: the client would have more than it may, or the answer is too large.
 	CodeLimit = "limit"
 )

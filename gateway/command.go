@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -9,6 +10,38 @@ import (
 
 // errUnknown is the error of an operation that this gateway does not know.
 var errUnknown = errors.New("gateway: unknown operation")
+
+// errBusy is the error of a query that has too many before it.
+var errBusy = errors.New("gateway: too many counts and lists wait; ask again later")
+
+// maxQueries is how many queries wait for their turn.
+const maxQueries = 1024
+
+// query is a question that takes long where there are many clients.
+type query struct {
+	conn bus.Conn // that it came by
+	m    *bus.Msg
+}
+
+// isQuery tells whether a command is one that takes long where there are many
+// clients, and changes nothing: it need not keep its place among others.
+func isQuery(subject string) bool {
+	_, op, err := bus.ParseCommandSubject(subject)
+	return err == nil && (op == bus.OpCount || op == bus.OpList)
+}
+
+// answerQueries answers one query after the other, beside all else, until ctx ends.
+func (g *Gateway) answerQueries(ctx context.Context) {
+	for {
+		select {
+		case q := <-g.queries:
+			a, err := g.command(q.m)
+			g.result(q.conn, q.m, a, err)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
 
 // command does what a worker asks for.
 func (g *Gateway) command(m *bus.Msg) (a bus.Answer, err error) {
@@ -71,6 +104,8 @@ func codeOf(err error) string {
 		return bus.CodeSessionChanged
 	case errors.Is(err, errLimit), errors.Is(err, bus.ErrSessionSize):
 		return bus.CodeLimit
+	case errors.Is(err, errBusy):
+		return bus.CodeBusy
 	case errors.Is(err, errUnknown):
 		return bus.CodeUnknown
 	}
@@ -79,7 +114,7 @@ func codeOf(err error) string {
 
 // refused tells whether an error is an answer like another: the request was right.
 func refused(err error) bool {
-	return errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit) || errors.Is(err, bus.ErrSessionSize)
+	return errors.Is(err, errBusy) || errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit) || errors.Is(err, bus.ErrSessionSize)
 }
 
 func reached(n int) bus.Answer { return bus.Answer{Result: bus.Result{Clients: n}} }

@@ -48,6 +48,14 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 		if conn == g.conn {
 			g.tap.message(m)
 		}
+		if isQuery(m.Subject) {
+			select {
+			case g.queries <- query{conn, m}:
+			default:
+				g.result(conn, m, bus.Answer{}, errBusy)
+			}
+			return
+		}
 		a, err := g.command(m)
 		g.result(conn, m, a, err)
 	}

@@ -48,6 +48,7 @@ type Gateway struct {
 	start    time.Time     // what clients' signs of life are counted from
 	reloaded chan struct{} // tells keepAlive
 	serving  chan struct{} // closed when workers can reach the gateway
+	queries  chan query
 	// subjects of the events, by worker group and kind: few and literal,
 	// because distinct subjects cost the server cache misses
 	subjects map[string]map[bus.Kind]string
@@ -92,6 +93,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		start:     time.Now(),
 		reloaded:  make(chan struct{}, 1),
 		serving:   make(chan struct{}),
+		queries:   make(chan query, maxQueries),
 	}
 	g.live.Store(&cfg)
 	g.count.init()
@@ -158,6 +160,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	tasks.Go(func() { g.dispatch.run(serve) })
 	tasks.Go(func() { g.keepAlive(serve) })
 	tasks.Go(func() { g.tap.run(serve) })
+	tasks.Go(func() { g.answerQueries(serve) })
 
 	var err error
 	select {

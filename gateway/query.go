@@ -11,6 +11,27 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
+// glance is how much of the index is looked at before others have it in between.
+const glance = 1024
+
+// slowly is what all is of the index, which is locked for reading, and lets others
+// have it from time to time: what comes or goes meanwhile may be among it or not, all
+// else is once.
+func slowly[T any](x *index, all iter.Seq[T]) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		n := 0
+		for v := range all {
+			if n++; n%glance == 0 {
+				x.mu.RUnlock()
+				x.mu.RLock()
+			}
+			if !yield(v) {
+				return
+			}
+		}
+	}
+}
+
 // pageBytes is about how much of a list is told at once.
 const pageBytes = 512 << 10
 
@@ -93,11 +114,11 @@ func (g *Gateway) countOf(r bus.CountRequest) (a bus.Answer, err error) {
 		}
 	case len(r.UIDs) > 0:
 		for _, uid := range r.UIDs {
-			a.Counts = append(a.Counts, count(x.uids[uid], r.Claims))
+			a.Counts = append(a.Counts, x.countSetLocked(x.uids[uid], r.Claims))
 		}
 	case len(r.Groups) > 0:
 		for _, name := range r.Groups {
-			a.Counts = append(a.Counts, count(x.groups[name], false))
+			a.Counts = append(a.Counts, x.countSetLocked(x.groups[name], false))
 		}
 	default:
 		n := x.countLocked(&r)
@@ -110,21 +131,22 @@ func (g *Gateway) countOf(r bus.CountRequest) (a bus.Answer, err error) {
 func (x *index) countLocked(r *bus.CountRequest) (n int) {
 	switch {
 	case r.Of == bus.OfClients && r.Group != "":
-		return count(x.groups[r.Group], false)
+		return x.countSetLocked(x.groups[r.Group], false)
 	case r.Of == bus.OfClients:
 		return int(x.present.Load())
 	case r.Group != "":
 		return len(x.uidsOfLocked(r.Group))
 	}
-	for range present(x.namesOf(r.Of)) {
+	for range x.presentLocked(x.namesOf(r.Of)) {
 		n++
 	}
 	return n
 }
 
-// count is how many of the clients are online, with claims also how many may yet be.
-func count(set map[*client]struct{}, claims bool) (n int) {
-	for c := range set {
+// countSetLocked is how many of the clients are online, with claims also how many may
+// yet be.
+func (x *index) countSetLocked(set map[*client]struct{}, claims bool) (n int) {
+	for c := range slowly(x, maps.Keys(set)) {
 		if c.presence.online() || claims && !c.presence.offline() {
 			n++
 		}
@@ -140,11 +162,11 @@ func (x *index) namesOf(o bus.Of) members {
 	return x.groups
 }
 
-// present are the names that have a client online.
-func present(m members) iter.Seq[string] {
+// presentLocked are the names that have a client online.
+func (x *index) presentLocked(m members) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for name, set := range m {
-			if anyOnline(set) && !yield(name) {
+		for name := range slowly(x, maps.Keys(m)) {
+			if anyOnline(m[name]) && !yield(name) {
 				return
 			}
 		}
@@ -164,7 +186,7 @@ func anyOnline(set map[*client]struct{}) bool {
 // each has there.
 func (x *index) uidsOfLocked(group string) map[string]int {
 	uids := map[string]int{}
-	for c := range x.groups[group] {
+	for c := range slowly(x, maps.Keys(x.groups[group])) {
 		if c.uid != "" && c.presence.online() {
 			uids[c.uid]++
 		}
@@ -195,26 +217,32 @@ func (x *index) listClients(r *bus.ListRequest, limit int) (a bus.Answer, err er
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	numbers, more := smallest(func(yield func(uint64) bool) {
-		for c := range x.listedLocked(r) {
+		for c := range slowly(x, x.listedLocked(r)) {
 			if c.number > after && c.presence.online() && !yield(c.number) {
 				return
 			}
 		}
 	}, limit)
 	bytes := 0
-	for i, n := range numbers {
-		info, size, err := x.describeLocked(x.clients[n], r.Fields)
+	for _, n := range numbers {
+		c := x.clients[n]
+		if c == nil || !c.presence.online() {
+			after = n // it has left in between
+			continue
+		}
+		info, size, err := x.describeLocked(c, r.Fields)
 		if err != nil {
 			return a, err
 		}
-		if bytes += size; i > 0 && bytes > pageBytes {
+		if bytes += size; len(a.Items) > 0 && bytes > pageBytes {
 			more = true
 			break
 		}
 		a.Items = append(a.Items, info)
+		after = n
 	}
 	if more {
-		a.Next = string(a.Items[len(a.Items)-1].Client)
+		a.Next = string(bus.NewClientID(x.gateway, x.epoch, after))
 	}
 	return a, nil
 }
@@ -243,7 +271,7 @@ func (x *index) listNames(r *bus.ListRequest, limit int) (a bus.Answer) {
 	x.mu.RLock()
 	defer x.mu.RUnlock()
 	of := x.namesOf(r.Of)
-	all, number := present(of), func(name string) int { return count(of[name], false) }
+	all, number := x.presentLocked(of), func(name string) int { return x.countSetLocked(of[name], false) }
 	if r.Group != "" {
 		in := x.uidsOfLocked(r.Group)
 		all, number = maps.Keys(in), func(name string) int { return in[name] }
@@ -255,16 +283,22 @@ func (x *index) listNames(r *bus.ListRequest, limit int) (a bus.Answer) {
 			}
 		}
 	}, limit)
-	bytes := 0
-	for i, name := range names {
-		if bytes += jsonSize(name) + 32; i > 0 && bytes > pageBytes {
+	bytes, last := 0, r.After
+	for _, name := range names {
+		n := number(name)
+		if n == 0 {
+			last = name // its clients have left in between
+			continue
+		}
+		if bytes += jsonSize(name) + 32; len(a.Names) > 0 && bytes > pageBytes {
 			more = true
 			break
 		}
-		a.Names = append(a.Names, bus.NameCount{Name: name, Clients: number(name)})
+		a.Names = append(a.Names, bus.NameCount{Name: name, Clients: n})
+		last = name
 	}
 	if more {
-		a.Next = a.Names[len(a.Names)-1].Name
+		a.Next = last
 	}
 	return a
 }

@@ -125,6 +125,14 @@ func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error)
 	answers, err := c.each(ctx, links, func(l *link) *bus.Msg { return messages[l] })
 	for _, a := range answers {
 		clients += a.Clients
+		if a.Clients > 0 { // a push that is not counted will reach them too
+			switch p.Target.Scope {
+			case bus.ToUID:
+				a.link.names.expect(p.Target.Name, nil)
+			case bus.ToGroup:
+				a.link.names.expect("", []string{p.Target.Name})
+			}
+		}
 	}
 	return clients, err
 }
