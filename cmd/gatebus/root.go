@@ -28,7 +28,7 @@ Start here:  gatebus dev`,
 	for _, role := range configs.AllRoles() {
 		root.AddCommand(newRole(role))
 	}
-	root.AddCommand(newPush(), newClose(), newClients(), newUIDs(), newGroups())
+	root.AddCommand(newPush(), newClose(), newClients(), newUIDs(), newGroups(), newTap())
 	root.AddCommand(newStatus(), newBench(), newConfig(), newCredentials(), newVersion())
 	return root
 }

@@ -102,7 +102,7 @@ func (f *statusFlags) run(cmd *cobra.Command) error {
 	}
 	// Status is told by one goroutine, the cause of a failed attempt last.
 	down := make(chan error, 1)
-	conn, err := dialRegisters(cfg, func(up bool, cause error) {
+	conn, err := dialRegisters(cfg, "gatebus status", func(up bool, cause error) {
 		select {
 		case <-down:
 		default:
@@ -133,7 +133,7 @@ func (f *statusFlags) run(cmd *cobra.Command) error {
 }
 
 // dialRegisters connects to the registers as somebody who looks on.
-func dialRegisters(cfg *configs.Config, onStatus func(bool, error)) (*bus.NATS, error) {
+func dialRegisters(cfg *configs.Config, name string, onStatus func(bool, error)) (*bus.NATS, error) {
 	var options []nats.Option
 	if cfg.Secret != "" {
 		k, err := keys.Derive(string(cfg.Secret))
@@ -149,7 +149,7 @@ func dialRegisters(cfg *configs.Config, onStatus func(bool, error)) (*bus.NATS, 
 	if links != nil {
 		options = append(options, nats.Secure(links))
 	}
-	return bus.Dial(bus.Config{URLs: cfg.Registers, Name: "gatebus status", Options: options, OnStatus: onStatus})
+	return bus.Dial(bus.Config{URLs: cfg.Registers, Name: name, Options: options, OnStatus: onStatus})
 }
 
 // silent is the error of a look at a cluster with members that do not answer.
