@@ -397,6 +397,7 @@ func (j *job) finish(ev *Event, err error) {
 	}
 	l.mu.Lock()
 	j.answered = true
+	l.handled++
 	l.mu.Unlock()
 	if err := l.answer(j, &reply); errors.Is(err, bus.ErrTooLarge) {
 		reply = w.failed(j, err)

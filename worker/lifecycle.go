@@ -4,8 +4,6 @@ import (
 	"context"
 	"runtime/debug"
 	"sync"
-
-	"github.com/gatebus/gatebus/bus"
 )
 
 // Starter is what a [Handler] also is that has something to do before the first
@@ -57,7 +55,7 @@ func (n *linkWatch) tell(l *link, up bool) {
 		return
 	}
 	n.mu.Lock()
-	n.news = append(n.news, GatewayLink{bus.GatewayID(l.member.Name), l.member.Epoch, l.member.Address, l.member.Clients, up, l.jobs.count()})
+	n.news = append(n.news, l.shown(up))
 	n.mu.Unlock()
 	select {
 	case n.wake <- struct{}{}:

@@ -66,6 +66,7 @@ type link struct {
 	old     bool // another link has taken its place; told to be gone
 	leaving bool // the queue group is not to be joined any more
 	work    deadline.List[*job]
+	handled int64 // events
 	lanes   map[owner]*lane
 }
 

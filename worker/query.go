@@ -362,6 +362,19 @@ type GatewayLink struct {
 	// Working is how many events of it are here now: in work, or waiting for their
 	// turn.
 	Working int `json:"working"`
+	// Handled is how many events of it were handled here, failed ones included.
+	Handled int64 `json:"handled"`
+}
+
+// shown is what is said of the link.
+func (l *link) shown(up bool) GatewayLink {
+	l.mu.Lock()
+	handled := l.handled
+	l.mu.Unlock()
+	return GatewayLink{
+		Gateway: l.gateway(), Epoch: l.member.Epoch, Address: l.member.Address, Clients: l.member.Clients,
+		Up: up, Working: l.jobs.count(), Handled: handled,
+	}
 }
 
 // Gateways are the gateways that there are links to, by name.
@@ -369,7 +382,7 @@ func (c *Cluster) Gateways() []GatewayLink {
 	links := c.sorted()
 	all := make([]GatewayLink, len(links))
 	for i, l := range links {
-		all[i] = GatewayLink{l.gateway(), l.member.Epoch, l.member.Address, l.member.Clients, l.isUp(), l.jobs.count()}
+		all[i] = l.shown(l.isUp())
 	}
 	return all
 }

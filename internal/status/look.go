@@ -102,6 +102,7 @@ type link struct {
 	Address string    `json:"address"`
 	Up      bool      `json:"up"`
 	Working int64     `json:"working"`
+	Handled *int64    `json:"handled"` // nil of a version that does not say
 }
 
 // Take looks at the cluster over a connection to a register. It asks until a register

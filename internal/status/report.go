@@ -94,6 +94,8 @@ type Link struct {
 	Address string `json:"address"`
 	State   string `json:"state"`  // up, down, or missing: the worker does not know of the gateway
 	Events  int64  `json:"events"` // of the gateway that are with the worker
+	// Rate is how many of its events the worker has handled a second.
+	Rate *float64 `json:"events_per_second"`
 }
 
 // The states of a link.
@@ -154,7 +156,11 @@ func Compare(before, now Look) Report {
 	r.Total.Latency = latencyOf(all[0], all[1])
 	for _, m := range now.Members {
 		if m.Role == register.RoleWorker && m.Figures != nil {
-			r.Links = append(r.Links, links(m, r.Gateways)...)
+			p := pair{now: m.Figures, seconds: now.At.Sub(before.At).Seconds()}
+			if f := former[key{m.Role, m.Name}]; f.Epoch == m.Epoch {
+				p.before = f.Figures
+			}
+			r.Links = append(r.Links, p.links(m, r.Gateways)...)
 		}
 	}
 	return r
@@ -269,7 +275,7 @@ func (p pair) worker(m Member) Worker {
 
 // links are those of a worker: to the gateways that it knows, and to those that it
 // should know.
-func links(w Member, gateways []Gateway) []Link {
+func (p pair) links(w Member, gateways []Gateway) []Link {
 	all := map[string]Link{}
 	for _, g := range gateways {
 		all[g.Name] = Link{Worker: w.Name, Gateway: g.Name, Address: g.Address, State: LinkMissing}
@@ -284,13 +290,26 @@ func links(w Member, gateways []Gateway) []Link {
 		if l.Up {
 			state = LinkUp
 		}
-		all[l.Gateway] = Link{w.Name, l.Gateway, l.Address, state, l.Working}
+		all[l.Gateway] = Link{w.Name, l.Gateway, l.Address, state, l.Working, p.linkRate(l)}
 	}
 	var list []Link
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		list = append(list, all[name])
 	}
 	return list
+}
+
+// linkRate is how many events of a gateway were handled a second.
+func (p pair) linkRate(l link) *float64 {
+	if l.Handled == nil || p.before == nil || p.seconds <= 0 {
+		return nil
+	}
+	for _, b := range p.before.Gateways {
+		if b.Gateway == l.Gateway && b.Epoch == l.Epoch && b.Handled != nil {
+			return new(max(float64(*l.Handled-*b.Handled), 0) / p.seconds)
+		}
+	}
+	return nil
 }
 
 // add adds what is known.

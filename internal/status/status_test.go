@@ -50,7 +50,7 @@ func cluster(t *testing.T, second int) Look {
 	g2 := member(t, register.RoleGateway, "g2", "{"+process+"}")
 	g2.Figures, g2.Err = nil, errors.New("no answer in 1s")
 	w1 := member(t, register.RoleWorker, "w1", fmt.Sprintf(`{%s,"handled":%d,"working":17,"busy":4,"failed":2,"links":1,
-		"gateways":[{"gateway":"g1","epoch":"7","address":"g1:8300","up":true,"working":17},{"gateway":"g0","epoch":"7","address":"g0:8300","up":false}]}`, process, 900*second))
+		"gateways":[{"gateway":"g1","epoch":"7","address":"g1:8300","up":true,"working":17,"handled":%d},{"gateway":"g0","epoch":"7","address":"g0:8300","up":false}]}`, process, 900*second, 300*second))
 	r1 := member(t, register.RoleRegister, "r1", fmt.Sprintf(`{%s,"members":[{},{},{},{}],"notices":{"leads":true,"pending":2},"nats":{"connections":5,"routes":4,"slow_consumers":1}}`, process))
 	return Look{At: noon.Add(time.Duration(second) * time.Second), Register: "r1", Members: []Member{g1, g2, r1, w1}}
 }
@@ -104,6 +104,16 @@ w1    g2  g2:8300  missing       0
 		}
 		if want := strings.TrimPrefix(c.want, "\n"); got != want {
 			t.Errorf("got\n%s\nwant\n%s", strings.ReplaceAll(got, " ", "·"), strings.ReplaceAll(want, " ", "·"))
+		}
+	}
+}
+
+// A link has a rate if its worker says how many events of the gateway it has handled.
+func TestLinkRate(t *testing.T) {
+	r := Compare(cluster(t, 0), cluster(t, 2))
+	for _, l := range r.Links {
+		if known := l.Gateway == "g1"; (l.Rate != nil) != known || known && *l.Rate != 300 {
+			t.Errorf("%+v", l)
 		}
 	}
 }
