@@ -42,6 +42,11 @@ type Config struct {
 	Metrics http.Handler
 	// API serves the paths that begin with /api/, as they were sent; nil: there is none.
 	API http.Handler
+	// Dashboard serves the paths that begin with DashboardPath, and is open: it guards
+	// what is to be guarded itself. Browsers that ask for / are sent there. Nil: there
+	// is none.
+	Dashboard     http.Handler
+	DashboardPath string
 	// Guard lets through who may see what is served, health and readiness aside; nil:
 	// everybody may, but profiles are for this machine ([LocalOnly]).
 	Guard func(http.Handler) http.Handler
@@ -119,6 +124,11 @@ func (s *Server) handler() http.Handler {
 		switch path := r.URL.EscapedPath(); {
 		case s.cfg.API != nil && strings.HasPrefix(path, "/api/"):
 			s.cfg.API.ServeHTTP(w, r)
+		case s.cfg.Dashboard != nil && strings.HasPrefix(path, s.cfg.DashboardPath):
+			s.cfg.Dashboard.ServeHTTP(w, r)
+		case s.cfg.Dashboard != nil && path == "/" && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			w.Header().Set("Vary", "Accept")
+			http.Redirect(w, r, s.cfg.DashboardPath, http.StatusSeeOther)
 		case path == "/healthz", path == "/readyz":
 			open.ServeHTTP(w, r)
 		default:
@@ -143,6 +153,9 @@ func (s *Server) routes() http.Handler {
 		text += "/debug/pprof/  profiles of it\n"
 		if s.cfg.Gateway != "" {
 			text += "/chat     a chat, to try\n"
+		}
+		if s.cfg.Dashboard != nil {
+			text += s.cfg.DashboardPath + "  the cluster, live, for a browser\n"
 		}
 		if s.cfg.API != nil {
 			text += "/api/v1/  the HTTP API; /api/v1/openapi.yaml describes it\n"

@@ -120,10 +120,14 @@ func TestDirection(t *testing.T) {
 					t.Errorf("%s imports %s, which internal/host puts into a process", p.ImportPath, to)
 				}
 			case under(to, "internal/status"):
-				if !under(p.ImportPath, "cmd", "e2e") {
-					t.Errorf("%s imports %s, which is for gatebus status", p.ImportPath, to)
+				if !under(p.ImportPath, "cmd", "e2e", "internal/dashboard") {
+					t.Errorf("%s imports %s, which is for gatebus status and the dashboard", p.ImportPath, to)
 				}
 			case under(to, "internal/metrics"):
+				if !under(p.ImportPath, "internal/host") {
+					t.Errorf("%s imports %s, which is for internal/host", p.ImportPath, to)
+				}
+			case under(to, "internal/dashboard"):
 				if !under(p.ImportPath, "internal/host") {
 					t.Errorf("%s imports %s, which is for internal/host", p.ImportPath, to)
 				}
@@ -143,7 +147,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics", "internal/status") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics", "internal/status", "internal/dashboard") {
 			continue
 		}
 		for _, path := range p.Imports {

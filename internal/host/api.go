@@ -6,17 +6,22 @@ import (
 	"sync/atomic"
 
 	"github.com/gatebus/gatebus/api"
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
+	"github.com/gatebus/gatebus/internal/dashboard"
+	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/worker"
 )
 
-// apiPart is the HTTP API, which the admin listener serves. It uses the links of the
-// worker of this process; without one it has links of its own.
+// apiPart is the HTTP API and the dashboard, which the admin listener serves. The API
+// uses the links of the worker of this process; without one it has links of its own.
 type apiPart struct {
-	handler *api.Handler
-	worker  *worker.Worker // nil: none runs here
-	links   worker.Config  // of its own
+	handler   *api.Handler
+	dashboard *dashboard.Dashboard
+	registers bus.Config     // for the dashboard, which looks on
+	worker    *worker.Worker // nil: none runs here
+	links     worker.Config  // of its own
 
 	connection atomic.Pointer[worker.Connection] // nil until it is there
 }
@@ -37,6 +42,10 @@ func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
 			return a.cluster()
 		},
 	})
+	a.dashboard = dashboard.New(dashboard.Config{Guard: a.handler.Guard})
+	a.registers = bus.Config{
+		URLs: a.links.Registers, Name: "gatebus dashboard", Options: h.auth(keys.RoleObserver), Log: h.log,
+	}
 	return a
 }
 
@@ -52,6 +61,22 @@ func (a *apiPart) cluster() *worker.Cluster {
 }
 
 func (a *apiPart) run(ctx context.Context) error {
+	registers, err := bus.Dial(a.registers)
+	if err != nil {
+		return err
+	}
+	defer registers.Close()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	shown := make(chan error, 1)
+	go func() { shown <- a.dashboard.Run(ctx, registers) }()
+	err = a.serve(ctx)
+	stop()
+	return errors.Join(err, <-shown)
+}
+
+// serve has links for the API until ctx ends.
+func (a *apiPart) serve(ctx context.Context) error {
 	if a.worker == nil {
 		c, err := worker.Connect(ctx, a.links)
 		if ctx.Err() != nil {

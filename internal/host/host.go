@@ -19,6 +19,7 @@ import (
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/certs"
+	"github.com/gatebus/gatebus/internal/dashboard"
 	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/worker"
 )
@@ -156,6 +157,7 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 	cfg.Gateway, cfg.GatewayTLS = at.Clients, at.ClientsTLS
 	if h.api != nil {
 		cfg.API = h.api.handler
+		cfg.Dashboard, cfg.DashboardPath = h.api.dashboard, dashboard.Path
 		if h.cfg.AdminGuarded() {
 			cfg.Guard = h.api.handler.Guard
 		}
