@@ -99,7 +99,7 @@ func (s *state) init() { s.members = map[member]condition{} }
 // saw takes a look, or that there was none.
 func (s *state) saw(now time.Time, look status.Look, err error, between time.Duration) {
 	if err != nil {
-		if s.failure == "" {
+		if s.failure == "" && s.report != nil {
 			s.note(note{At: now, What: "no register answers", State: stateGone})
 		}
 		s.failure = err.Error()
@@ -109,7 +109,7 @@ func (s *state) saw(now time.Time, look status.Look, err error, between time.Dur
 		}
 		return
 	}
-	if s.failure != "" {
+	if s.failure != "" && s.report != nil {
 		s.note(note{At: now, What: "a register answers again", State: stateOK})
 	}
 	first := s.report == nil

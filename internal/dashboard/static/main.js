@@ -3,7 +3,7 @@
 import './clients.js';
 import { by, clock, count, el, many, rate, seconds, state, visible } from './format.js';
 import { follow, token } from './http.js';
-import { draw } from './picture.js';
+import { draw, linksUp } from './picture.js';
 import { Plot } from './plot.js';
 import { fillTables } from './tables.js';
 
@@ -50,9 +50,9 @@ function show(v) {
   at = new Date(v.at);
   draw(r, v.conditions);
   fillTables(r, v.conditions);
-  const bad = v.conditions.filter(c => c.state !== 'ok'), up = r.links.filter(l => l.state === 'up').length;
+  const bad = v.conditions.filter(c => c.state !== 'ok'), [up, all] = linksUp(r);
   text('k-members', `${v.conditions.length - bad.length} of ${v.conditions.length} ok`);
-  text('k-links', `${up} of ${r.links.length}`);
+  text('k-links', `${up} of ${all}`);
   text('k-connections', count(r.total.connections));
   text('k-in', rate(r.total.frames_in_per_second) + '/s');
   text('k-out', rate(r.total.frames_out_per_second) + '/s');

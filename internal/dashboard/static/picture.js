@@ -32,6 +32,12 @@ function node(role, name) {
   return n;
 }
 
+// linksUp is how many links are up, and how many there should be: one of each worker to
+// each gateway, of those that do not answer too.
+export function linksUp(report) {
+  return [report.links.filter(l => l.state === 'up').length, Math.max(report.links.length, report.gateways.length * report.workers.length)];
+}
+
 // draw shows a report and how its members are.
 export function draw(report, conditions) {
   const told = new Map(); // what stands below a name
@@ -54,10 +60,13 @@ export function draw(report, conditions) {
     if (list.length === 0) row.replaceChildren(el('p', { class: 'empty' }, `no ${role}`));
   }
   for (const [key, n] of nodes) if (!n.isConnected) nodes.delete(key);
-  links = report.links.filter(l => !conditions.some(c => c.role === 'worker' && c.name === l.worker && c.state === 'gone'));
-  const ok = conditions.filter(c => c.state === 'ok').length, up = report.links.filter(l => l.state === 'up').length;
+  // Of one that is gone it is not known; what stood there is shown as broken.
+  const gone = new Set(conditions.filter(c => c.role === 'worker' && c.state === 'gone').map(c => c.name));
+  links = report.links.filter(l => !gone.has(l.worker));
+  for (const worker of gone) for (const g of report.gateways) links.push({ worker, gateway: g.name, state: 'lost' });
+  const ok = conditions.filter(c => c.state === 'ok').length, [up, all] = linksUp(report);
   box.setAttribute('aria-label', `Picture of the cluster: ${many(report.registers.length, 'register')}, ${many(report.gateways.length, 'gateway')}, ` +
-    `${many(report.workers.length, 'worker')}; ${ok} of ${conditions.length} members are ok, ${up} of ${report.links.length} links are up. The tables below have all of it.`);
+    `${many(report.workers.length, 'worker')}; ${ok} of ${conditions.length} members are ok, ${up} of ${all} links are up. The tables below have all of it.`);
   connect();
 }
 
@@ -85,11 +94,11 @@ function connect() {
       d: `M${x1},${y1} C${x1 + bend},${y1} ${x2 - bend},${y2} ${x2},${y2}`, class: `link ${l.state}`,
       'stroke-width': l.state === 'up' ? (1 + 3 * Math.sqrt((l.events_per_second ?? 0) / most)).toFixed(1) : 1.5,
     });
-    if (links.length > mostLabels && l.state === 'up') return;
+    if (l.state === 'lost' || links.length > mostLabels && l.state === 'up') return;
     // Labels stand near the worker's end, those of one gateway in a column.
     const t = 0.72, u = 1 - t, b = [u * u * u, 3 * u * u * t, 3 * u * t * t, t * t * t];
     labels.push([b[0] * x1 + b[1] * (x1 + bend) + b[2] * (x2 - bend) + b[3] * x2, b[0] * y1 + b[1] * y1 + b[2] * y2 + b[3] * y2,
-      l.state === 'up' ? `${rate(l.events_per_second)}/s` : l.state, l.state, i]);
+      l.state !== 'up' ? l.state : l.events_per_second === null ? '' : `${rate(l.events_per_second)}/s`, l.state, i]);
   });
   labels.sort((a, b) => a[1] - b[1]);
   labels.forEach((l, i) => { if (i > 0 && l[1] - labels[i - 1][1] < 14) l[1] = labels[i - 1][1] + 14; });

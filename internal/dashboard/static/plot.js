@@ -9,7 +9,7 @@ const span = 15 * 60e3, height = 150, left = 46, bottom = 18, top = 8;
 function round(n) {
   if (!(n > 0)) return 1;
   const unit = 10 ** Math.floor(Math.log10(n));
-  return [1, 2, 2.5, 5, 10].find(f => f * unit >= n) * unit;
+  return [1, 2, 4, 6, 8, 10].find(f => f * unit >= n) * unit;
 }
 
 export class Plot {
@@ -76,13 +76,15 @@ export class Plot {
     }
     Object.keys(this.keys).forEach((key, i) => {
       let d = '', pen = false, before = 0;
-      for (const s of this.samples) {
+      this.samples.forEach((s, n) => {
         if (s[key] === null || s[key] === undefined || s.at - before > 20e3) pen = false;
         before = s.at;
-        if (s[key] === null || s[key] === undefined) continue;
-        d += `${pen ? 'L' : 'M'}${this.x(s.at).toFixed(1)},${y(s[key]).toFixed(1)} ${pen ? '' : 'h0.01'}`;
+        if (s[key] === null || s[key] === undefined) return;
+        const next = this.samples[n + 1]?.[key], x = this.x(s.at).toFixed(1);
+        d += `${pen ? 'L' : 'M'}${x},${y(s[key]).toFixed(1)} `;
+        if (!pen && (next === null || next === undefined)) shape('circle', { cx: x, cy: y(s[key]).toFixed(1), r: 2, class: `dot${i}` });
         pen = true;
-      }
+      });
       if (d) shape('path', { d, class: `line line${i}` });
     });
     if (known.length === 0) shape('text', { x: (left + this.width) / 2, y: height / 2, class: 'axis middle' }, 'no data yet');
