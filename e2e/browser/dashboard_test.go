@@ -80,7 +80,7 @@ type dashboardCluster struct {
 
 func startDashboardCluster(t *testing.T) *dashboardCluster {
 	t.Helper()
-	c := &dashboardCluster{Cluster: testbed.NewCluster(t, 2)}
+	c := &dashboardCluster{Cluster: testbed.NewCluster(t, 2, "secret=correct-horse-battery")}
 	all := []*testbed.Process{c.Register(0), c.Register(1)}
 	for i := range 2 {
 		c.gateways = append(c.gateways, c.Gateway(fmt.Sprintf("g%d", i+1)))
@@ -89,7 +89,8 @@ func startDashboardCluster(t *testing.T) *dashboardCluster {
 	c.api = testbed.MustFreeAddr(t, testbed.Host(249))
 	all = append(append(all, c.gateways...), c.workers...)
 	all = append(all, testbed.Start(t, testbed.Spec{Name: "api", Args: []string{
-		"api", "--set", "registers=" + c.URLs(), "--set", "admin.listen=" + c.api, "--set", "api.tokens=" + dashboardToken,
+		"api", "--set", "registers=" + c.URLs(), "--set", "secret=correct-horse-battery",
+		"--set", "admin.listen=" + c.api, "--set", "api.tokens=" + dashboardToken,
 	}}))
 	ctx, cancel := testbed.Soon()
 	defer cancel()
@@ -186,7 +187,7 @@ func TestDashboard(t *testing.T) {
 	// Search by uid, choose the client.
 	op.do(chromedp.Evaluate[chromedp.Void](`document.activeElement.blur()`))
 	op.tabTo("name")
-	op.do(chromedp.Evaluate[chromedp.Void](`document.execCommand('insertText', false, ` + string(mustJSON(t, hostile)) + `)`), chromedp.KeyEvent("\r"))
+	op.do(chromedp.Evaluate[chromedp.Void](`document.execCommand('insertText', false, `+string(mustJSON(t, hostile))+`)`), chromedp.KeyEvent("\r"))
 	op.sees("found", "1 client of uid “<img src=x onerror=alert(1)>\\u{202e}gnp.exe\\x1b[31m”")
 	op.do(chromedp.Evaluate[chromedp.Void](`document.querySelector('button.hit').id = 'first-hit'`))
 	op.tabTo("first-hit")
