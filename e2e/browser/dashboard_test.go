@@ -3,10 +3,12 @@ package browser
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,24 +76,25 @@ func (w *window) pages(name string) {
 // dashboardCluster is two of each role and a process with the dashboard.
 type dashboardCluster struct {
 	*testbed.Cluster
-	gateways, workers []*testbed.Process
-	api               string
+	registers, gateways, workers []*testbed.Process
+	process                      *testbed.Process // with the dashboard
+	api                          string           // where
 }
 
 func startDashboardCluster(t *testing.T) *dashboardCluster {
 	t.Helper()
 	c := &dashboardCluster{Cluster: testbed.NewCluster(t, 2, "secret=correct-horse-battery")}
-	all := []*testbed.Process{c.Register(0), c.Register(1)}
+	c.registers = []*testbed.Process{c.Register(0), c.Register(1)}
 	for i := range 2 {
 		c.gateways = append(c.gateways, c.Gateway(fmt.Sprintf("g%d", i+1)))
 		c.workers = append(c.workers, c.Worker(fmt.Sprintf("w%d", i+1)))
 	}
 	c.api = testbed.MustFreeAddr(t, testbed.Host(249))
-	all = append(append(all, c.gateways...), c.workers...)
-	all = append(all, testbed.Start(t, testbed.Spec{Name: "api", Args: []string{
+	c.process = testbed.Start(t, testbed.Spec{Name: "api", Args: []string{
 		"api", "--set", "registers=" + c.URLs(), "--set", "secret=correct-horse-battery",
 		"--set", "admin.listen=" + c.api, "--set", "api.tokens=" + dashboardToken,
-	}}))
+	}})
+	all := slices.Concat(c.registers, c.gateways, c.workers, []*testbed.Process{c.process})
 	ctx, cancel := testbed.Soon()
 	defer cancel()
 	if err := testbed.WaitReady(ctx, all...); err != nil {
@@ -232,6 +235,7 @@ func TestDashboard(t *testing.T) {
 	op.do(chromedp.KeyEvent("\r"))
 	op.keys("ask-text", "the shop closes at six")
 	op.pages("dashboard-push")
+	op.canBeHeard()
 	op.tabTo("ask-yes")
 	op.do(chromedp.KeyEvent("\r"))
 	if _, data, err := client.ReadMessage(); err != nil || string(data) != "the shop closes at six" {
@@ -239,6 +243,7 @@ func TestDashboard(t *testing.T) {
 	}
 	op.sees("toast", "Pushed to 1 client.")
 	op.pages("dashboard")
+	op.canBeHeard()
 	op.quiet()
 
 	// A worker is killed: it is shown within three seconds.
@@ -285,6 +290,74 @@ func TestDashboard(t *testing.T) {
 	op.sees("toast", "Closed 1 client.")
 	op.sees("tap-lines", `"reason":"closing time"`)
 	op.quiet()
+	op.staysIn("http://" + c.api + "/")
+}
+
+// Everything has a name for those who cannot see it, there are landmarks to go by, and no
+// id is there twice.
+func (w *window) canBeHeard() {
+	w.t.Helper()
+	wrong := w.eval(`(() => {
+		const wrong = [], shown = e => e.checkVisibility();
+		for (const e of document.querySelectorAll('input, select, textarea'))
+			if (!(e.labels && [...e.labels].some(l => l.textContent.trim())) && shown(e)) wrong.push('no label: ' + e.id);
+		for (const e of document.querySelectorAll('button, a, th, caption'))
+			if (!e.textContent.trim() && shown(e)) wrong.push('no text: ' + e.outerHTML);
+		for (const e of document.querySelectorAll('svg, [role=img], [role=region], [role=log]'))
+			if (!e.getAttribute('aria-label') && e.getAttribute('aria-hidden') !== 'true' && shown(e)) wrong.push('no name: ' + e.id);
+		for (const e of document.querySelectorAll('[aria-labelledby], [aria-describedby]'))
+			for (const id of ((e.getAttribute('aria-labelledby') ?? '') + ' ' + (e.getAttribute('aria-describedby') ?? '')).trim().split(/\s+/))
+				if (!document.getElementById(id)) wrong.push('nothing has the id ' + id);
+		const ids = [...document.querySelectorAll('[id]')].map(e => e.id);
+		ids.filter((id, i) => ids.indexOf(id) !== i).forEach(id => wrong.push('twice: ' + id));
+		for (const [what, n] of [['h1', 1], ['main', 1], ['header', 1], ['[role=search]', 1], ['html[lang]', 1]])
+			if (document.querySelectorAll(what).length !== n) wrong.push(what + ' is not there ' + n + ' times');
+		for (const e of document.querySelectorAll('[tabindex]'))
+			if (e.tabIndex > 0) wrong.push('it changes the order of the focus: ' + e.id);
+		return wrong.join('; ');
+	})()`)
+	if wrong != "" {
+		w.t.Errorf("window of %s: %s", w.name, wrong)
+	}
+}
+
+// What cannot be known is not shown as if it were: without registers, and without the
+// process that the page is of. Both come back by themselves.
+func TestDashboardLosesTheCluster(t *testing.T) {
+	browser := startBrowser(t)
+	c := startDashboardCluster(t)
+	op := openWindow(t, browser, "the operator")
+	op.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate("http://"+c.api+"/dashboard/"))
+	op.keys("token", dashboardToken+"\r")
+	op.sees("overall", "all members ok")
+	op.takeComplaints() // of the status 401
+	for _, r := range c.registers {
+		r.Kill()
+	}
+	op.sees("overall", "no register")
+	op.sees("banner", "No register answers")
+	op.eventually("the age", func() error {
+		if shown := op.eval("document.getElementById('banner').textContent"); !strings.Contains(shown, "What is shown is 3 seconds old") {
+			return errors.New(shown)
+		}
+		return nil
+	})
+	op.sees("notes", "no register answers")
+	op.pages("dashboard-lost")
+	for _, r := range c.registers {
+		r.Again()
+	}
+	op.sees("overall", "all members ok")
+	op.is(`document.getElementById('banner').hidden`, "true")
+	op.sees("notes", "a register answers again")
+
+	c.process.Kill()
+	op.sees("overall", "connection lost")
+	op.sees("banner", "This process does not answer")
+	op.takeComplaints() // of requests that nobody answered
+	c.process.Again()
+	op.sees("overall", "all members ok")
+	op.is(`document.querySelectorAll('.node').length`, "6")
 	op.staysIn("http://" + c.api + "/")
 }
 

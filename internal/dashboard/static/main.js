@@ -30,7 +30,7 @@ function show(v) {
   connected = true;
   by('main').hidden = false;
   by('door').hidden = true;
-  wrong = v.error ? `No register answers: ${visible(v.error)}.` : '';
+  wrong = v.error ? 'No register answers; trying again.' : '';
   // A page that comes back has most of it; a process that was restarted numbers anew.
   const samples = v.samples.filter(s => s.n > seen.samples), notes = v.notes.filter(n => n.n > seen.notes);
   throughput.add(samples);
