@@ -4,8 +4,12 @@ package bus
 type OpenInfo struct {
 	Client ClientID `json:"client"`
 	// Remote is the address:port of the client; "unix" if it comes over a unix
-	// socket.
+	// socket. Behind a proxy that the gateway trusts it is what that says of the
+	// client; the port is 0 where it does not say one.
 	Remote string `json:"remote"`
+	// Proxy is who has made the connection, in the same form, where that is such a
+	// proxy; else empty.
+	Proxy string `json:"proxy,omitempty"`
 	// Listener is the name of the gateway's listener that the client came to;
 	// "default" for gateway.listen. Protocol is what is spoken there: websocket,
 	// text, frame or raw. What follows is of the HTTP request: only with

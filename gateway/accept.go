@@ -19,16 +19,16 @@ const (
 	acceptPauseMax = time.Second
 )
 
-// accept takes the clients of a plain listener until it is closed. Each is let in by
-// a goroutine of its own, which tasks waits for.
-func (g *Gateway) accept(ctx context.Context, l *listener, tasks *sync.WaitGroup) error {
+// accept takes the connections of a listener until it is closed. Each is given to take
+// by a goroutine of its own, which tasks waits for.
+func (g *Gateway) accept(ctx context.Context, l *listener, tasks *sync.WaitGroup, take func(net.Conn)) error {
 	pause := acceptPause
 	for {
 		nc, err := l.socket.Accept()
 		switch {
 		case err == nil:
 			pause = acceptPause
-			tasks.Go(func() { g.letIn(ctx, l, nc) })
+			tasks.Go(func() { take(nc) })
 		case g.stopping.Load() || !isPassing(err):
 			return err
 		default:
@@ -67,6 +67,14 @@ func (g *Gateway) closePlain() {
 // worker accepts. What the client sends meanwhile waits in its socket. It returns
 // once the client needs no goroutine of its own any more.
 func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
+	from := sourceOf(l, nc.RemoteAddr())
+	if l.cfg.ProxyProtocol {
+		var err error
+		if from, err = g.unwrapProxy(ctx, l, nc); err != nil {
+			g.badProxy(l, nc, err)
+			return
+		}
+	}
 	if l.certificate != nil {
 		var err error
 		if nc, err = g.encrypt(ctx, l, nc); err != nil {
@@ -87,7 +95,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 	if group == "" {
 		group = g.config().Group
 	}
-	c := g.open(l, group, bus.OpenInfo{Remote: l.remote(nc.RemoteAddr().String())})
+	c := g.open(l, group, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
 	ahead := peek(nc)
 	var res openResult
 	select {

@@ -30,6 +30,14 @@ type Config struct {
 	Listen string `koanf:"listen"`
 	// TLS, if it names files, encrypts the connections there.
 	TLS TLS `koanf:"tls"`
+	// ProxyProtocol says that connections there begin with a PROXY header, as
+	// Listener.ProxyProtocol does for others.
+	ProxyProtocol bool `koanf:"proxy_protocol"`
+	// TrustedProxies are the addresses, such as 10.0.0.0/8 or 192.0.2.1, of
+	// proxies that are believed about whose connections they make: by a PROXY
+	// header, and by X-Forwarded-For. The word unix stands for whoever connects to
+	// a unix socket. Nobody else's X-Forwarded-For is looked at.
+	TrustedProxies []string `koanf:"trusted_proxies"`
 	// Listeners are where else clients connect, and what they speak there.
 	Listeners []Listener `koanf:"listeners"`
 	// Group is the worker group that gets the events of all clients that
@@ -98,8 +106,11 @@ const maxFrameLimit = 4 << 20
 // DefaultConfig is the one place where the defaults stand.
 func DefaultConfig() Config {
 	return Config{
-		Name:      "g1",
-		Listen:    "127.0.0.1:8282",
+		Name:   "g1",
+		Listen: "127.0.0.1:8282",
+
+		TrustedProxies: []string{},
+
 		Listeners: []Listener{},
 		Group:     "default",
 		Paths:     map[string]string{},
@@ -138,6 +149,8 @@ func (c *Config) Validate() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		bad("listen", "%w; write host:port, such as 127.0.0.1:8282", err)
 	}
+	_, faults := rulesOf(c)
+	errs = append(errs, faults...)
 	c.TLS.check(func(key, format string, args ...any) { bad("tls."+key, format, args...) })
 	c.checkListeners(bad)
 	if err := bus.CheckName(c.Group); err != nil {

@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -55,6 +56,7 @@ type Gateway struct {
 	routes   []route // which path leads to which group
 	// listeners are where clients connect, the one at Listen first.
 	listeners []*listener
+	door      atomic.Pointer[rules] // likewise, about who may come in
 
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
@@ -97,6 +99,8 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 	}
 	g.live.Store(&cfg)
 	g.count.init()
+	r, _ := rulesOf(&cfg) // Validate has looked
+	g.door.Store(r)
 	g.names = newNames(g)
 	g.tap = newTap(g)
 	g.index = newIndex(g.name, epoch, g.names.changed)
@@ -141,13 +145,21 @@ func (g *Gateway) Run(ctx context.Context) error {
 	defer stop()
 	var tasks sync.WaitGroup
 	server := g.newServer(serve)
-	served := make(chan error, len(g.listeners)+1)
+	served := make(chan error, 2*len(g.listeners)+1)
 	for _, l := range g.listeners {
 		if l.isPlain() {
-			tasks.Go(func() { served <- g.accept(serve, l, &tasks) })
-		} else {
-			tasks.Go(func() { served <- server.Serve(l.forHTTP()) })
+			tasks.Go(func() {
+				served <- g.accept(serve, l, &tasks, func(nc net.Conn) { g.letIn(serve, l, nc) })
+			})
+			continue
 		}
+		if l.cfg.ProxyProtocol {
+			l.headed = newHeadedListener(l.socket)
+			tasks.Go(func() {
+				served <- g.accept(serve, l, &tasks, func(nc net.Conn) { l.headed.take(serve, g, l, nc) })
+			})
+		}
+		tasks.Go(func() { served <- server.Serve(l.forHTTP()) })
 	}
 	if n := g.dispatch.census; n != nil {
 		tasks.Go(func() {

@@ -44,6 +44,7 @@ func (g *Gateway) newServer(ctx context.Context) *http.Server {
 		BaseContext: func(l net.Listener) context.Context {
 			return context.WithValue(ctx, listenerKey{}, l.(httpListener).of)
 		},
+		ConnContext: withSource,
 	}
 }
 
@@ -58,11 +59,15 @@ type httpListener struct {
 
 // forHTTP is the listener's socket, and TLS, for the HTTP server.
 func (l *listener) forHTTP() net.Listener {
+	socket := l.socket
+	if l.headed != nil {
+		socket = l.headed
+	}
 	if l.certificate != nil {
 		// A WebSocket handshake is HTTP/1.1.
-		return httpListener{tls.NewListener(l.socket, l.tlsConfig("http/1.1")), l}
+		return httpListener{tls.NewListener(socket, l.tlsConfig("http/1.1")), l}
 	}
-	return httpListener{l.socket, l}
+	return httpListener{socket, l}
 }
 
 func scheme(r *http.Request) string {
@@ -119,8 +124,9 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	l := r.Context().Value(listenerKey{}).(*listener)
+	from := g.rules().proxies.forwarded(r.Context().Value(sourceKey{}).(source), r.Header)
 	c := g.open(l, g.groupFor(l, r.URL.Path), bus.OpenInfo{
-		Remote: l.remote(r.RemoteAddr), Host: r.Host,
+		Remote: from.remote, Proxy: from.proxy, Host: r.Host,
 		Path: r.URL.Path, Query: r.URL.RawQuery, Headers: r.Header,
 	})
 
@@ -141,7 +147,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	conn, err := g.upgrader.Upgrade(w, r, header)
 	if err != nil {
-		g.log.Debug("handshake failed", "client", c.id, "remote", r.RemoteAddr, "err", err)
+		g.log.Debug("handshake failed", "client", c.id, "remote", from.remote, "err", err)
 		c.peerLeft(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
 		return
 	}

@@ -49,6 +49,11 @@ type Listener struct {
 	Group string `koanf:"group"`
 	// TLS, if it names files, encrypts the connections.
 	TLS TLS `koanf:"tls"`
+	// ProxyProtocol says that each connection begins with a PROXY header, of version
+	// 1 or 2 (before TLS), which tells whose it is. One from elsewhere than
+	// Config.TrustedProxies, or without a header within handshake_timeout, is
+	// closed.
+	ProxyProtocol bool `koanf:"proxy_protocol"`
 	// PingData is sent, as a message, to a client that was silent for
 	// ping_interval, and again after each further one. Empty means that none
 	// is. WebSocket clients are pinged in the way of the protocol too.
@@ -102,7 +107,7 @@ func (l Listener) WithDefaults() Listener {
 
 // allListeners are the listener at Listen and the others, with their defaults.
 func (c *Config) allListeners() []Listener {
-	all := []Listener{{Name: DefaultListener, Listen: c.Listen, Protocol: ProtocolWebSocket, TLS: c.TLS}}
+	all := []Listener{{Name: DefaultListener, Listen: c.Listen, Protocol: ProtocolWebSocket, TLS: c.TLS, ProxyProtocol: c.ProxyProtocol}}
 	for _, l := range c.Listeners {
 		all = append(all, l.WithDefaults())
 	}
@@ -112,9 +117,16 @@ func (c *Config) allListeners() []Listener {
 // checkListeners names what is wrong with the listeners.
 func (c *Config) checkListeners(bad func(key, format string, args ...any)) {
 	names := map[string]string{DefaultListener: "listen"}
+	const nobody = "nobody could connect, for trusted_proxies is empty; name the addresses of the proxies there"
+	if c.ProxyProtocol && len(c.TrustedProxies) == 0 {
+		bad("proxy_protocol", nobody)
+	}
 	for i, l := range c.Listeners {
 		at := fmt.Sprintf("listeners[%d]", i)
 		l.check(func(key, format string, args ...any) { bad(at+"."+key, format, args...) })
+		if l.ProxyProtocol && len(c.TrustedProxies) == 0 {
+			bad(at+".proxy_protocol", nobody)
+		}
 		if l.Listen == "" {
 			continue // it has been said
 		}

@@ -10,6 +10,7 @@ import (
 var Reloadable = []string{
 	"max_deliver", "hold", "drain", "max_frame", "queue_frames", "queue_bytes", "send_frames", "send_bytes",
 	"handshake_timeout", "write_timeout", "ping_interval", "pong_timeout", "close_timeout",
+	"trusted_proxies",
 	"tap.enabled", "tap.payloads", "tap.rate",
 }
 
@@ -33,6 +34,9 @@ func (g *Gateway) Reload(cfg Config) error {
 	next.HandshakeTimeout, next.WriteTimeout, next.CloseTimeout = cfg.HandshakeTimeout, cfg.WriteTimeout, cfg.CloseTimeout
 	next.PingInterval, next.PongTimeout = cfg.PingInterval, cfg.PongTimeout
 	next.Tap = cfg.Tap
+	next.TrustedProxies = cfg.TrustedProxies
+	r, _ := rulesOf(&next) // Validate has looked
+	g.door.Store(r)
 	g.live.Store(&next)
 	g.tap.reload()
 	select {

@@ -54,6 +54,7 @@ func TestReloadable(t *testing.T) {
 		changed.HandshakeTimeout, changed.WriteTimeout, changed.CloseTimeout = time.Minute, time.Minute, time.Minute
 		changed.PingInterval, changed.PongTimeout = time.Minute, time.Minute
 		changed.Tap = TapConfig{Rate: 7}
+		changed.TrustedProxies = []string{"10.0.0.0/8"}
 		if err := f.gw.Reload(changed); err != nil {
 			t.Fatal(err)
 		}

@@ -21,6 +21,8 @@ type listener struct {
 	wire        wire
 	ping        []byte       // what is sent to the silent; nil: nothing
 	certificate *certificate // nil: no TLS
+	// headed is what the HTTP server accepts from; nil: from socket. Set by Run.
+	headed *headedListener
 
 	// guarded by the gateway's listenMu
 	socket net.Listener // nil until Listen

@@ -104,6 +104,12 @@ func talk(t *testing.T, addr net.Addr, p Protocol, config *tls.Config) *talker {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return talkOver(t, conn, p, config)
+}
+
+// talkOver is talk over a connection that is there.
+func talkOver(t *testing.T, conn net.Conn, p Protocol, config *tls.Config) *talker {
+	t.Helper()
 	t.Cleanup(func() { _ = conn.Close() })
 	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

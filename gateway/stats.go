@@ -62,6 +62,8 @@ type Stats struct {
 	// event in [latency.Every]. Redeliveries, the pauses of events that were handed back,
 	// and the wait for a first worker count too: it is what a client sees.
 	Latency latency.Snapshot `json:"ack_latency"`
+	// Door counts those that the rules for all clients kept out, or closed.
+	Door DoorStats `json:"door"`
 }
 
 // RefusedReasons are why clients are not let in.
@@ -154,6 +156,7 @@ type counters struct {
 	refusals               [len(refusalNames)]atomic.Int64
 	ends, pushes, commands *byName
 	latency                latency.Histogram
+	door                   doorCounters
 }
 
 func (c *counters) init() {
@@ -216,6 +219,7 @@ func (g *Gateway) Stats() Stats {
 		Pushes:         c.pushes.snapshot(),
 		Commands:       c.commands.snapshot(),
 		Latency:        c.latency.Snapshot(),
+		Door:           c.door.stats(),
 	}
 	s.EventsIn = c.opened.Load() + s.FramesIn + c.ended.Load()
 	for why := range c.refusals {

@@ -39,7 +39,7 @@ func (c *client) newTransport() transport {
 func (c *client) connect(nc net.Conn, first []byte) {
 	c.alive()
 	t := c.newTransport()
-	conn, err := c.gw.streams.Take(nc, t)
+	conn, err := c.gw.streams.Take(own(nc), t)
 	if err != nil { // the gateway has not waited for this handshake any longer
 		c.peerLeft(closing{code: bus.CloseAbnormal, reason: "handshake failed"})
 		return
