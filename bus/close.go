@@ -23,6 +23,10 @@ const (
 	CloseSilent        CloseCode = 4001
 	CloseKicked        CloseCode = 4002
 	CloseReplaced      CloseCode = 4003
+	CloseRateLimit     CloseCode = 4004
+	// CloseUnauthenticated and CloseTokenExpired are about who the client is.
+	CloseUnauthenticated CloseCode = 4005
+	CloseTokenExpired    CloseCode = 4006
 )
 
 // CloseMeaning describes a close code: when it is used, and whether a client
@@ -45,10 +49,13 @@ var CloseCodes = []CloseMeaning{
 	{CloseHandlerFailed, "a worker failed on a frame, or no worker got through with it in max_deliver tries", "yes, with a pause: the frame is lost"},
 	{CloseRestart, "the gateway stops or restarts", "yes, at once: to another gateway"},
 	{CloseTryLater, "no worker was there for as long as hold", "yes, with a growing pause"},
-	{CloseSlowClient, "the client read too slowly: its queue of pushes was full, or a write took too long", "yes, with a pause: pushes are lost"},
+	{CloseSlowClient, "the client read too slowly: its queue of pushes was full, a write took too long, or most waited for it when the gateway's limits.buffered_bytes was reached", "yes, with a pause: pushes are lost"},
 	{CloseSilent, "the client sent nothing, not even a pong, for too long", "yes"},
 	{CloseKicked, "the application closed the client and gave no code", "as the application says"},
 	{CloseReplaced, "another connection of the same uid has taken its place", "no: the two would replace each other without end"},
+	{CloseRateLimit, "the client sent more frames or bytes a second than limits.frames_per_second or limits.bytes_per_second", "yes, with a growing pause: send less"},
+	{CloseUnauthenticated, "the client had no uid for as long as limits.unauthenticated", "yes, once it can prove who it is"},
+	{CloseTokenExpired, "the token that the client came with has expired", "yes, with a new token"},
 }
 
 // CheckCloseCode tells whether an application may close a client with the
@@ -58,7 +65,7 @@ func CheckCloseCode(code CloseCode) error {
 	switch {
 	case code == CloseNormal, code == CloseGoingAway, code == 1003,
 		1007 <= code && code <= 1014, 3000 <= code && code <= 3999, 4100 <= code && code <= 4999,
-		CloseSlowClient <= code && code <= CloseReplaced:
+		CloseSlowClient <= code && code <= CloseTokenExpired:
 		return nil
 	}
 	return fmt.Errorf("bus: %d is not a close code an application may use: take 1000 or one of 4100 to 4999", code)

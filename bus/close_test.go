@@ -80,6 +80,7 @@ func TestCloseCodeNumbers(t *testing.T) {
 		1006: bus.CloseAbnormal, 1007: bus.CloseInvalidData, 1008: bus.ClosePolicy, 1009: bus.CloseTooBig,
 		1011: bus.CloseHandlerFailed, 1012: bus.CloseRestart, 1013: bus.CloseTryLater,
 		4000: bus.CloseSlowClient, 4001: bus.CloseSilent, 4002: bus.CloseKicked, 4003: bus.CloseReplaced,
+		4004: bus.CloseRateLimit, 4005: bus.CloseUnauthenticated, 4006: bus.CloseTokenExpired,
 	} {
 		if got != want {
 			t.Errorf("got %d, want %d", got, want)
@@ -92,7 +93,7 @@ func TestCheckCloseCode(t *testing.T) {
 	allowed := map[bus.CloseCode]bool{1000: true, 1001: true, 1003: true, 1007: true, 1014: true, 3000: true, 3999: true,
 		4000: true, 4001: true, 4002: true, 4100: true, 4999: true,
 		-1: false, 0: false, 1: false, 999: false, 1002: false, 1004: false, 1005: false, 1006: false, 1015: false,
-		2000: false, 2999: false, 4003: true, 4004: false, 4099: false, 5000: false, 65536 + 1000: false}
+		2000: false, 2999: false, 4003: true, 4004: true, 4006: true, 4007: false, 4099: false, 5000: false, 65536 + 1000: false}
 	for c := bus.CloseCode(1008); c < 1014; c++ {
 		allowed[c] = true
 	}

@@ -95,7 +95,11 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 	if group == "" {
 		group = g.config().Group
 	}
-	c := g.open(l, group, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
+	if res := g.countIn(from); res.status != 0 {
+		g.turnAway(nc)
+		return
+	}
+	c := g.open(l, group, from.addr, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
 	ahead := peek(nc)
 	var res openResult
 	select {

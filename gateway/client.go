@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -30,14 +31,18 @@ type client struct {
 
 	// guarded by the index's mutex
 	uid    string
-	claim  int64 // since when it has the uid, in microseconds since 1970
+	claim  int64 // since when it has the uid, or has it no more, in microseconds since 1970
 	groups []string
 
 	// open is what the client asked for, and since when it is there; both are set
 	// before it is on the index.
-	open      []byte // JSON of bus.OpenInfo
+	open      []byte     // JSON of bus.OpenInfo
+	from      netip.Addr // that it counts for; not valid if none
 	connected time.Time
 	presence  presence
+	// part is how much has come of it that is not taken yet, as was last told to the
+	// sum of what waits; written by who reads the connection.
+	part atomic.Int64
 
 	mu    sync.Mutex
 	lane  lane
@@ -47,6 +52,7 @@ type client struct {
 	// before was there, since the last one that could have gone to any.
 	followed int
 	out      outbox
+	weight   int       // of lane and outbox, as was last told to the sum
 	given    *given    // nil as long as it never had a uid or session; not to be changed
 	stalled  bool      // the peer is not read: the lane is full
 	conn     transport // nil until it is let in
@@ -105,11 +111,13 @@ func (c *client) submit(kind bus.Kind, data []byte) (more bool) {
 // closed for the answers to its own frames.
 func (c *client) laneOrOutboxFullLocked() bool {
 	cfg := c.gw.config()
-	return c.lane.full(cfg.QueueFrames, cfg.QueueBytes) || c.out.len() > cfg.SendFrames/2 || c.out.bytes > cfg.SendBytes/2
+	return c.lane.full(cfg.QueueFrames, cfg.QueueBytes) || c.out.len() > cfg.SendFrames/2 || c.out.bytes > cfg.SendBytes/2 ||
+		c.crampedLocked(cfg.Limits.BufferedBytes)
 }
 
 // resumeLocked has the peer read again, if it is not and there is room.
 func (c *client) resumeLocked() {
+	c.weighLocked()
 	if c.stalled && (c.ending || !c.laneOrOutboxFullLocked()) {
 		c.stalled = false
 		c.alive() // the silence while nothing was read was ours, not the peer's
@@ -147,6 +155,7 @@ func (c *client) goneLocked() bool {
 		return false
 	}
 	c.gone = true
+	c.gw.buffered.add(-c.weight, 0)
 	return true
 }
 

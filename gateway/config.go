@@ -95,6 +95,14 @@ type Config struct {
 	// answer it before its socket is closed. From 100ms.
 	CloseTimeout time.Duration `koanf:"close_timeout"`
 
+	// Origins are the pages whose browsers may connect: https://app.example.com,
+	// https://*.example.com for all below, or same for pages of the host that is
+	// asked. Empty means all. A page is told by the Origin header; a client that
+	// sends none is not a browser, and may connect.
+	Origins []string `koanf:"origins"`
+	// Limits bound what clients may take.
+	Limits Limits `koanf:"limits"`
+
 	// Tap says what may be seen of this gateway by who subscribes at a register.
 	Tap TapConfig `koanf:"tap"`
 }
@@ -133,6 +141,8 @@ func DefaultConfig() Config {
 		PongTimeout:      15 * time.Second,
 		CloseTimeout:     3 * time.Second,
 
+		Origins: []string{},
+
 		Tap: TapConfig{Enabled: true, Payloads: true, Rate: 1000},
 	}
 }
@@ -157,6 +167,7 @@ func (c *Config) Validate() error {
 		bad("group", "%w", err)
 	}
 	c.checkPaths(bad)
+	c.Limits.check(bad)
 	if c.Routing != RouteQueue && c.Routing != RouteSticky {
 		bad("routing", "%q: it is %s or %s", string(c.Routing), RouteQueue, RouteSticky)
 	}

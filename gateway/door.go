@@ -8,6 +8,7 @@ import (
 // rules are what the configuration says about who may come in, taken apart.
 type rules struct {
 	proxies proxies
+	origins origins
 }
 
 // rulesOf takes a configuration apart; the errors name keys.
@@ -19,6 +20,9 @@ func rulesOf(c *Config) (*rules, []error) {
 	if r.proxies, at, err = parseProxies(c.TrustedProxies); err != nil {
 		errs = append(errs, fmt.Errorf("trusted_proxies[%d]: %w", at, err))
 	}
+	if r.origins, at, err = parseOrigins(c.Origins); err != nil {
+		errs = append(errs, fmt.Errorf("origins[%d]: %w", at, err))
+	}
 	return r, errs
 }
 
@@ -28,15 +32,36 @@ func (g *Gateway) rules() *rules { return g.door.Load() }
 // DoorStats count who was not let in, or was closed, by what the configuration says
 // about clients in general.
 type DoorStats struct {
-	BadProxy int64 `json:"bad_proxy"` // connections without a PROXY header that counts
+	BadProxy         int64 `json:"bad_proxy"`           // connections without a PROXY header that counts
+	BadOrigin        int64 `json:"bad_origin"`          // refused: the page is not among origins
+	TooMany          int64 `json:"too_many"`            // refused: limits.clients
+	TooManyOfAddress int64 `json:"too_many_of_address"` // refused: limits.clients_per_address
+	TooFast          int64 `json:"too_fast"`            // refused: limits.connects_per_second
+
+	ClosedRate            int64 `json:"closed_rate"`            // 4004
+	ClosedUnauthenticated int64 `json:"closed_unauthenticated"` // 4005
+	ClosedMemory          int64 `json:"closed_memory"`          // 4000, for limits.buffered_bytes
+
+	// Buffered is a gauge: the bytes that wait, as limits.buffered_bytes counts them;
+	// 0 without that.
+	Buffered int64 `json:"buffered"`
 }
 
 type doorCounters struct {
-	badProxy atomic.Int64
+	badProxy, badOrigin, tooMany, tooManyOfAddress, tooFast atomic.Int64
+	closedRate, closedUnauthenticated, closedMemory         atomic.Int64
 }
 
-func (c *doorCounters) stats() DoorStats {
+func (c *doorCounters) stats(waiting int64) DoorStats {
 	return DoorStats{
-		BadProxy: c.badProxy.Load(),
+		BadProxy:              c.badProxy.Load(),
+		BadOrigin:             c.badOrigin.Load(),
+		TooMany:               c.tooMany.Load(),
+		TooManyOfAddress:      c.tooManyOfAddress.Load(),
+		TooFast:               c.tooFast.Load(),
+		ClosedRate:            c.closedRate.Load(),
+		ClosedUnauthenticated: c.closedUnauthenticated.Load(),
+		ClosedMemory:          c.closedMemory.Load(),
+		Buffered:              waiting,
 	}
 }

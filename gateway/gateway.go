@@ -58,6 +58,8 @@ type Gateway struct {
 	listeners []*listener
 	door      atomic.Pointer[rules] // likewise, about who may come in
 
+	crowd    crowd
+	buffered buffered
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
 	stopping atomic.Bool
@@ -96,6 +98,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		reloaded:  make(chan struct{}, 1),
 		serving:   make(chan struct{}),
 		queries:   make(chan query, maxQueries),
+		buffered:  buffered{over: make(chan struct{}, 1)},
 	}
 	g.live.Store(&cfg)
 	g.count.init()
@@ -103,7 +106,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 	g.door.Store(r)
 	g.names = newNames(g)
 	g.tap = newTap(g)
-	g.index = newIndex(g.name, epoch, g.names.changed)
+	g.index = newIndex(g.name, epoch, g.names.changed, func(c *client) { g.countOut(c.from) })
 	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)
 	if server != nil {
@@ -173,6 +176,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	tasks.Go(func() { g.keepAlive(serve) })
 	tasks.Go(func() { g.tap.run(serve) })
 	tasks.Go(func() { g.answerQueries(serve) })
+	tasks.Go(func() { g.watch(serve) })
 
 	var err error
 	select {

@@ -17,6 +17,8 @@ type index struct {
 	// changed is told when a uid or group has its first client, or had its last
 	// one; with the index locked, which it must not come back to.
 	changed func(scope bus.Scope, name string, present bool)
+	// removed is told that a client is gone, likewise.
+	removed func(*client)
 
 	mu      sync.RWMutex
 	clients map[uint64]*client // by the number in their ids
@@ -78,9 +80,9 @@ func (m members) remove(name string, c *client) (last bool) {
 	return last
 }
 
-func newIndex(g bus.GatewayID, epoch bus.Epoch, changed func(bus.Scope, string, bool)) *index {
+func newIndex(g bus.GatewayID, epoch bus.Epoch, changed func(bus.Scope, string, bool), removed func(*client)) *index {
 	return &index{
-		gateway: g, epoch: epoch, changed: changed,
+		gateway: g, epoch: epoch, changed: changed, removed: removed,
 		clients: map[uint64]*client{}, uids: members{}, groups: members{},
 	}
 }
@@ -149,6 +151,7 @@ func (x *index) remove(c *client) {
 		return
 	}
 	delete(x.clients, c.number)
+	x.removed(c)
 	if c.uid != "" && x.uids.remove(c.uid, c) {
 		x.changed(bus.ToUID, c.uid, false)
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -77,10 +78,11 @@ func scheme(r *http.Request) string {
 	return "ws"
 }
 
-// open makes a client and asks a worker about it. How that ends is told to its
+// open makes a client, which was counted in, and asks a worker about it. How that ends is told to its
 // opened.
-func (g *Gateway) open(l *listener, group string, info bus.OpenInfo) *client {
+func (g *Gateway) open(l *listener, group string, from netip.Addr, info bus.OpenInfo) *client {
 	c := g.newClient(l, group)
+	c.from = from
 	info.Client, info.Listener, info.Protocol = c.id, l.cfg.Name, string(l.cfg.Protocol)
 	data, err := json.Marshal(info)
 	if err != nil { // cannot be: strings
@@ -125,7 +127,16 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	l := r.Context().Value(listenerKey{}).(*listener)
 	from := g.rules().proxies.forwarded(r.Context().Value(sourceKey{}).(source), r.Header)
-	c := g.open(l, g.groupFor(l, r.URL.Path), bus.OpenInfo{
+	if !g.rules().origins.allow(r) {
+		g.count.door.badOrigin.Add(1)
+		g.refuse(w, openResult{status: http.StatusForbidden, reason: "pages of this origin may not connect"})
+		return
+	}
+	if res := g.countIn(from); res.status != 0 {
+		g.refuse(w, res)
+		return
+	}
+	c := g.open(l, g.groupFor(l, r.URL.Path), from.addr, bus.OpenInfo{
 		Remote: from.remote, Proxy: from.proxy, Host: r.Host,
 		Path: r.URL.Path, Query: r.URL.RawQuery, Headers: r.Header,
 	})
@@ -185,7 +196,7 @@ func (g *Gateway) bound(w http.ResponseWriter) {
 func (g *Gateway) refuse(w http.ResponseWriter, res openResult) {
 	g.count.refused.Add(1)
 	g.bound(w)
-	if res.status == http.StatusServiceUnavailable {
+	if res.status == http.StatusServiceUnavailable || res.status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
 	}
 	reason := res.reason

@@ -282,6 +282,7 @@ type pipeListener struct {
 	conns  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	remote string // "" for what a pipe says
 }
 
 func newPipeListener() *pipeListener {
@@ -305,7 +306,11 @@ func (l *pipeListener) Close() error {
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 
 func (l *pipeListener) dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	client, server := net.Pipe()
+	client, pipe := net.Pipe()
+	server := pipe
+	if l.remote != "" {
+		server = tcpConn{pipe, l.remote}
+	}
 	select {
 	case l.conns <- server:
 		return client, nil

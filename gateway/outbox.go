@@ -86,6 +86,7 @@ func (c *client) pushLocked(f frame) bool {
 	}
 	o.push(f)
 	c.gw.tap.frame(c, &f)
+	c.weighLocked()
 	c.flushLocked()
 	return true
 }

@@ -25,6 +25,7 @@ type plainConn struct {
 	rest []byte // came, and is not taken yet
 	seen int    // how much of that is known not to be a whole message
 	over bool   // the peer is not listened to any more
+	pace *pace  // nil while that is not limited
 
 	// guarded by the client's mutex
 	sent  bool        // all is written, and the peer was told that
@@ -48,10 +49,12 @@ func (p *plainConn) Received(b []byte) (more bool) {
 		p.rest = append(p.rest, b...)
 		b = p.rest
 	}
-	w, limit := c.listener.wire, int(c.gw.config().MaxFrame)
+	cfg := c.gw.config()
+	w, limit, limited := c.listener.wire, int(cfg.MaxFrame), cfg.Limits.limited()
 	for !p.over {
 		if len(b) == 0 {
 			p.rest, p.seen = nil, 0
+			c.weighPart(0)
 			return true
 		}
 		message, size, err := w.cut(b, p.seen, limit)
@@ -66,16 +69,23 @@ func (p *plainConn) Received(b []byte) (more bool) {
 			continue
 		case size == 0:
 			p.rest, p.seen = kept(b, own), len(b)
+			c.weighPart(len(p.rest))
 			return true
+		case limited && c.gw.exceeds(&p.pace, size):
+			p.over = true
+			c.closeNow(tooFast)
+			continue
 		}
 		b, p.seen = b[size:], 0
 		message = append(make([]byte, 0, len(message)), message...) // never nil
 		if !c.submit(w.kind(message), message) {
 			p.rest = kept(b, own)
+			c.weighPart(len(p.rest))
 			return false
 		}
 	}
 	p.rest = nil
+	c.weighPart(0)
 	return true
 }
 
@@ -98,6 +108,7 @@ func (p *plainConn) Ended(err error) {
 		}
 	}
 	p.rest = nil
+	c.weighPart(0)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p.ended = true

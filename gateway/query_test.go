@@ -12,7 +12,7 @@ import (
 // While a large part of the index is looked at, others can change it, and what was
 // there all the time is seen once.
 func TestSlowly(t *testing.T) {
-	x := newIndex("g1", 1, func(bus.Scope, string, bool) {})
+	x := newIndex("g1", 1, func(bus.Scope, string, bool) {}, func(*client) {})
 	const n = 5*glance + 7
 	for i := range uint64(n) {
 		c := &client{number: i, uid: fmt.Sprint(i)}
@@ -63,7 +63,7 @@ func TestSlowly(t *testing.T) {
 
 // A list that has more than a page is told whole, though clients leave in between.
 func TestListWhileTheyLeave(t *testing.T) {
-	x := newIndex("g1", 1, func(bus.Scope, string, bool) {})
+	x := newIndex("g1", 1, func(bus.Scope, string, bool) {}, func(*client) {})
 	const n = 1000
 	for i := uint64(1); i <= n; i++ {
 		c := &client{id: bus.NewClientID("g1", 1, i), number: i, uid: fmt.Sprintf("u%04d", i)}

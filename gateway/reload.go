@@ -10,7 +10,8 @@ import (
 var Reloadable = []string{
 	"max_deliver", "hold", "drain", "max_frame", "queue_frames", "queue_bytes", "send_frames", "send_bytes",
 	"handshake_timeout", "write_timeout", "ping_interval", "pong_timeout", "close_timeout",
-	"trusted_proxies",
+	"trusted_proxies", "origins", "limits.clients", "limits.clients_per_address", "limits.connects_per_second",
+	"limits.frames_per_second", "limits.bytes_per_second", "limits.unauthenticated", "limits.buffered_bytes",
 	"tap.enabled", "tap.payloads", "tap.rate",
 }
 
@@ -34,7 +35,7 @@ func (g *Gateway) Reload(cfg Config) error {
 	next.HandshakeTimeout, next.WriteTimeout, next.CloseTimeout = cfg.HandshakeTimeout, cfg.WriteTimeout, cfg.CloseTimeout
 	next.PingInterval, next.PongTimeout = cfg.PingInterval, cfg.PongTimeout
 	next.Tap = cfg.Tap
-	next.TrustedProxies = cfg.TrustedProxies
+	next.TrustedProxies, next.Origins, next.Limits = cfg.TrustedProxies, cfg.Origins, cfg.Limits
 	r, _ := rulesOf(&next) // Validate has looked
 	g.door.Store(r)
 	g.live.Store(&next)

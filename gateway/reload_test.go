@@ -54,7 +54,8 @@ func TestReloadable(t *testing.T) {
 		changed.HandshakeTimeout, changed.WriteTimeout, changed.CloseTimeout = time.Minute, time.Minute, time.Minute
 		changed.PingInterval, changed.PongTimeout = time.Minute, time.Minute
 		changed.Tap = TapConfig{Rate: 7}
-		changed.TrustedProxies = []string{"10.0.0.0/8"}
+		changed.TrustedProxies, changed.Origins = []string{"10.0.0.0/8"}, []string{"same"}
+		changed.Limits = Limits{1, 2, 3, 4, 5, time.Minute, 1 << 30}
 		if err := f.gw.Reload(changed); err != nil {
 			t.Fatal(err)
 		}

@@ -154,10 +154,10 @@ func (x *index) bindLocked(c *client, uid string) {
 	if c.uid != "" && x.uids.remove(c.uid, c) {
 		x.changed(bus.ToUID, c.uid, false)
 	}
+	c.claim = time.Now().UnixMicro()
 	if c.uid = uid; uid == "" {
 		return
 	}
-	c.claim = time.Now().UnixMicro()
 	if x.uids.add(uid, c) {
 		x.changed(bus.ToUID, uid, true)
 	}

@@ -219,7 +219,7 @@ func (g *Gateway) Stats() Stats {
 		Pushes:         c.pushes.snapshot(),
 		Commands:       c.commands.snapshot(),
 		Latency:        c.latency.Snapshot(),
-		Door:           c.door.stats(),
+		Door:           c.door.stats(g.buffered.total.Load()),
 	}
 	s.EventsIn = c.opened.Load() + s.FramesIn + c.ended.Load()
 	for why := range c.refusals {

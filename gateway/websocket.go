@@ -38,6 +38,7 @@ type wsConn struct {
 	parts []byte         // of a message of which not all fragments have come
 	kind  wsframe.Opcode // of that; Continuation if there is none
 	over  bool           // the peer is not listened to any more
+	pace  *pace          // nil while that is not limited
 
 	// guarded by the client's mutex
 	closeState closeState
@@ -83,7 +84,8 @@ func (w *wsConn) Received(p []byte) (more bool) {
 		w.rest = append(w.rest, p...)
 		p = w.rest
 	}
-	limit := uint64(w.client.gw.config().MaxFrame)
+	cfg := w.client.gw.config()
+	limit, limited := uint64(cfg.MaxFrame), cfg.Limits.limited()
 	for !w.over {
 		f, need, err := wsframe.Parse(p, wsframe.Client, max(limit, wsframe.MaxControl))
 		switch {
@@ -98,7 +100,11 @@ func (w *wsConn) Received(p []byte) (more bool) {
 			continue
 		case need > 0:
 			w.rest = kept(p, own)
+			w.client.weighPart(len(w.rest) + len(w.parts))
 			return true
+		case limited && w.client.gw.exceeds(&w.pace, f.Size):
+			w.refuse(tooFast.code, tooFast.reason)
+			continue
 		}
 		p = p[f.Size:]
 		f.Key.Mask(f.Payload)
@@ -106,10 +112,12 @@ func (w *wsConn) Received(p []byte) (more bool) {
 			w.control(f)
 		} else if !w.data(f) {
 			w.rest = kept(p, own)
+			w.client.weighPart(len(w.rest) + len(w.parts))
 			return false
 		}
 	}
 	w.rest, w.parts = nil, nil
+	w.client.weighPart(0)
 	return true
 }
 
@@ -250,6 +258,7 @@ func (w *wsConn) Ended(error) {
 		w.client.peerLeft(closing{code: bus.CloseAbnormal})
 	}
 	w.rest, w.parts = nil, nil
+	w.client.weighPart(0)
 	w.conn.Abort()
 	w.client.mu.Lock()
 	if w.timer != nil {
