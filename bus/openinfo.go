@@ -1,5 +1,7 @@
 package bus
 
+import "encoding/json"
+
 // OpenInfo is the payload of an open event: what the client asked for.
 type OpenInfo struct {
 	Client ClientID `json:"client"`
@@ -20,4 +22,7 @@ type OpenInfo struct {
 	Path     string              `json:"path"`
 	Query    string              `json:"query,omitempty"` // raw, without the question mark
 	Headers  map[string][]string `json:"headers,omitempty"`
+	// Claims are those of the client's token, a JSON object, if the gateway has
+	// verified one; the uid is then bound already.
+	Claims json.RawMessage `json:"claims,omitempty"`
 }

@@ -53,6 +53,8 @@ func (l *loader) certificates() {
 	for i := range g.Listeners {
 		l.certificate(element("gateway.listeners", i)+".tls", &g.Listeners[i].TLS)
 	}
+	l.tokenKeys("gateway.jwt.keys.file", &g.JWT.Keys.File, false)
+	l.tokenKeys("gateway.jwt.keys.hmac_file", &g.JWT.Keys.HMACFile, true)
 }
 
 func (l *loader) certificate(key string, t *gateway.TLS) { l.keyPair(key, &t.Cert, &t.Key) }
@@ -100,5 +102,20 @@ func (l *loader) keyPair(key string, certFile, keyFile *string) {
 	}
 	if _, err := tls.X509KeyPair(cert, secret); err != nil {
 		l.bad(key, "%s with the key %s: %w", *certFile, *keyFile, err)
+	}
+}
+
+// tokenKeys finds a file of keys, and reads it.
+func (l *loader) tokenKeys(key string, path *string, hmac bool) {
+	if !l.absolute(key, path) || *path == "" {
+		return
+	}
+	data, err := l.read(*path, maxCertFile)
+	if err != nil {
+		l.bad(key, "%s cannot be read: %w", *path, reason(err))
+		return
+	}
+	if err := gateway.CheckKeys(data, hmac); err != nil {
+		l.bad(key, "%s: %w", *path, err)
 	}
 }

@@ -99,7 +99,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 		g.turnAway(nc)
 		return
 	}
-	c := g.open(l, group, from.addr, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
+	c := g.open(l, group, from.addr, nil, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
 	ahead := peek(nc)
 	var res openResult
 	select {

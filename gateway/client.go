@@ -43,6 +43,9 @@ type client struct {
 	// part is how much has come of it that is not taken yet, as was last told to the
 	// sum of what waits; written by who reads the connection.
 	part atomic.Int64
+	// expires is when its token is no good any more, in nanoseconds since 1970; 0 for
+	// never. Set before it is on the index.
+	expires int64
 
 	mu    sync.Mutex
 	lane  lane

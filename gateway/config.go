@@ -100,6 +100,9 @@ type Config struct {
 	// asked. Empty means all. A page is told by the Origin header; a client that
 	// sends none is not a browser, and may connect.
 	Origins []string `koanf:"origins"`
+	// JWT says how clients prove who they are; without it that is the workers'
+	// business.
+	JWT JWT `koanf:"jwt"`
 	// Limits bound what clients may take.
 	Limits Limits `koanf:"limits"`
 
@@ -142,6 +145,10 @@ func DefaultConfig() Config {
 		CloseTimeout:     3 * time.Second,
 
 		Origins: []string{},
+		JWT: JWT{
+			Algorithms: []string{"RS256", "ES256"}, UIDClaim: "sub",
+			Keys: JWTKeys{Refresh: 10 * time.Minute},
+		},
 
 		Tap: TapConfig{Enabled: true, Payloads: true, Rate: 1000},
 	}
@@ -167,6 +174,7 @@ func (c *Config) Validate() error {
 		bad("group", "%w", err)
 	}
 	c.checkPaths(bad)
+	c.JWT.check(bad)
 	c.Limits.check(bad)
 	if c.Routing != RouteQueue && c.Routing != RouteSticky {
 		bad("routing", "%q: it is %s or %s", string(c.Routing), RouteQueue, RouteSticky)

@@ -9,6 +9,7 @@ import (
 type rules struct {
 	proxies proxies
 	origins origins
+	tokens  *tokens // nil: none are looked for
 }
 
 // rulesOf takes a configuration apart; the errors name keys.
@@ -23,6 +24,7 @@ func rulesOf(c *Config) (*rules, []error) {
 	if r.origins, at, err = parseOrigins(c.Origins); err != nil {
 		errs = append(errs, fmt.Errorf("origins[%d]: %w", at, err))
 	}
+	r.tokens = newTokens(&c.JWT)
 	return r, errs
 }
 
@@ -38,8 +40,12 @@ type DoorStats struct {
 	TooManyOfAddress int64 `json:"too_many_of_address"` // refused: limits.clients_per_address
 	TooFast          int64 `json:"too_fast"`            // refused: limits.connects_per_second
 
+	BadToken   int64 `json:"bad_token"`   // refused: 401
+	KeysFailed int64 `json:"keys_failed"` // times that jwt.keys.url could not be fetched
+
 	ClosedRate            int64 `json:"closed_rate"`            // 4004
 	ClosedUnauthenticated int64 `json:"closed_unauthenticated"` // 4005
+	ClosedExpired         int64 `json:"closed_expired"`         // 4006
 	ClosedMemory          int64 `json:"closed_memory"`          // 4000, for limits.buffered_bytes
 
 	// Buffered is a gauge: the bytes that wait, as limits.buffered_bytes counts them;
@@ -49,6 +55,7 @@ type DoorStats struct {
 
 type doorCounters struct {
 	badProxy, badOrigin, tooMany, tooManyOfAddress, tooFast atomic.Int64
+	badToken, keysFailed, closedExpired                     atomic.Int64
 	closedRate, closedUnauthenticated, closedMemory         atomic.Int64
 }
 
@@ -59,6 +66,9 @@ func (c *doorCounters) stats(waiting int64) DoorStats {
 		TooMany:               c.tooMany.Load(),
 		TooManyOfAddress:      c.tooManyOfAddress.Load(),
 		TooFast:               c.tooFast.Load(),
+		BadToken:              c.badToken.Load(),
+		KeysFailed:            c.keysFailed.Load(),
+		ClosedExpired:         c.closedExpired.Load(),
 		ClosedRate:            c.closedRate.Load(),
 		ClosedUnauthenticated: c.closedUnauthenticated.Load(),
 		ClosedMemory:          c.closedMemory.Load(),

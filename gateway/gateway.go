@@ -48,6 +48,7 @@ type Gateway struct {
 	outs     string        // prefix of the reply subjects
 	start    time.Time     // what clients' signs of life are counted from
 	reloaded chan struct{} // tells keepAlive
+	rekeyed  chan struct{} // buffered: tells refreshKeys of a reload
 	serving  chan struct{} // closed when workers can reach the gateway
 	queries  chan query
 	// subjects of the events, by worker group and kind: few and literal,
@@ -63,6 +64,7 @@ type Gateway struct {
 	count    counters
 	clients  atomic.Uint64 // numbers the clients of this life
 	stopping atomic.Bool
+	expiring atomic.Bool // there were clients with tokens
 	// handshakes that are being answered
 	handshakes atomic.Int64
 
@@ -96,6 +98,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		listeners: newListeners(&cfg),
 		start:     time.Now(),
 		reloaded:  make(chan struct{}, 1),
+		rekeyed:   make(chan struct{}, 1),
 		serving:   make(chan struct{}),
 		queries:   make(chan query, maxQueries),
 		buffered:  buffered{over: make(chan struct{}, 1)},
@@ -177,6 +180,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	tasks.Go(func() { g.tap.run(serve) })
 	tasks.Go(func() { g.answerQueries(serve) })
 	tasks.Go(func() { g.watch(serve) })
+	tasks.Go(func() { g.refreshKeys(serve) })
 
 	var err error
 	select {

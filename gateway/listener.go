@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -80,9 +81,13 @@ func scheme(r *http.Request) string {
 
 // open makes a client, which was counted in, and asks a worker about it. How that ends is told to its
 // opened.
-func (g *Gateway) open(l *listener, group string, from netip.Addr, info bus.OpenInfo) *client {
+func (g *Gateway) open(l *listener, group string, from netip.Addr, who *identity, info bus.OpenInfo) *client {
 	c := g.newClient(l, group)
 	c.from = from
+	if who != nil {
+		info.Claims, c.expires = who.claims, who.expires.UnixNano()
+		g.expiring.Store(true)
+	}
 	info.Client, info.Listener, info.Protocol = c.id, l.cfg.Name, string(l.cfg.Protocol)
 	data, err := json.Marshal(info)
 	if err != nil { // cannot be: strings
@@ -92,6 +97,9 @@ func (g *Gateway) open(l *listener, group string, from netip.Addr, info bus.Open
 	c.open, c.connected = data, time.Now()
 	c.lane.add(newEvent(c, bus.Open, data))
 	g.index.add(c)
+	if who != nil {
+		g.bindToken(c, who.uid)
+	}
 	c.start()
 	if g.stopping.Load() { // drain may have looked before it was on the index
 		c.closeAnswered(restarts)
@@ -136,12 +144,17 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		g.refuse(w, res)
 		return
 	}
-	c := g.open(l, g.groupFor(l, r.URL.Path), from.addr, bus.OpenInfo{
+	who, res := g.identify(w, r)
+	if res.status != 0 {
+		g.countOut(from.addr)
+		g.refuse(w, res)
+		return
+	}
+	c := g.open(l, g.groupFor(l, r.URL.Path), from.addr, who, bus.OpenInfo{
 		Remote: from.remote, Proxy: from.proxy, Host: r.Host,
 		Path: r.URL.Path, Query: r.URL.RawQuery, Headers: r.Header,
 	})
 
-	var res openResult
 	select {
 	case res = <-c.opened:
 	case <-r.Context().Done():
@@ -153,7 +166,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	header := http.Header{}
-	if p := res.subprotocol; p != "" && slices.Contains(websocket.Subprotocols(r), p) {
+	if p := cmp.Or(res.subprotocol, g.otherProtocol(r)); p != "" && slices.Contains(websocket.Subprotocols(r), p) {
 		header.Set("Sec-WebSocket-Protocol", p)
 	}
 	conn, err := g.upgrader.Upgrade(w, r, header)

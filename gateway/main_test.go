@@ -32,6 +32,8 @@ type fixture struct {
 	others   []*pipeListener // of Config.Listeners
 	stop     func()          // drains the gateway; returns how long that took
 	took     time.Duration
+	// protocols are what clients offer; nil: two of them
+	protocols []string
 }
 
 // inBubble runs a test with a gateway that configure has adjusted.
@@ -49,6 +51,9 @@ func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fi
 			t.Fatal(err)
 		}
 		f.gw = gw
+		if err := gw.loadTokens(); err != nil {
+			t.Fatal(err)
+		}
 		for i, l := range gw.listeners {
 			p := f.listener
 			if i > 0 {
@@ -195,6 +200,9 @@ func (f *fixture) tryDial(path string, header http.Header) (*peer, *http.Respons
 		NetDialContext:   f.listener.dial,
 		HandshakeTimeout: time.Hour,
 		Subprotocols:     []string{"v1.gatebus", "v2.gatebus"},
+	}
+	if f.protocols != nil {
+		d.Subprotocols = f.protocols
 	}
 	conn, resp, err := d.Dial("ws://gateway"+path, header)
 	if err != nil {

@@ -141,8 +141,16 @@ func (c *client) closeFor(end closing) (closed bool) {
 	return closed
 }
 
-// closeLate closes the clients that had no uid for too long.
+// closeLate closes the clients whose tokens have expired, and those that had no uid for
+// too long.
 func (g *Gateway) closeLate(now time.Time) {
+	if g.expiring.Load() {
+		for _, c := range g.index.expired(now) {
+			if c.closeFor(closing{bus.CloseTokenExpired, "the token has expired"}) {
+				g.count.door.closedExpired.Add(1)
+			}
+		}
+	}
 	limit := g.config().Limits.Unauthenticated
 	if limit == 0 {
 		return
@@ -152,6 +160,18 @@ func (g *Gateway) closeLate(now time.Time) {
 			g.count.door.closedUnauthenticated.Add(1)
 		}
 	}
+}
+
+// expired are the clients that were let in and whose tokens are no good any more.
+func (x *index) expired(now time.Time) (cs []*client) {
+	x.mu.RLock()
+	defer x.mu.RUnlock()
+	for _, c := range x.clients {
+		if c.expires != 0 && c.expires <= now.UnixNano() && c.presence.online() {
+			cs = append(cs, c)
+		}
+	}
+	return cs
 }
 
 // nameless are the clients that were let in and have had no uid since then.

@@ -12,6 +12,8 @@ var Reloadable = []string{
 	"handshake_timeout", "write_timeout", "ping_interval", "pong_timeout", "close_timeout",
 	"trusted_proxies", "origins", "limits.clients", "limits.clients_per_address", "limits.connects_per_second",
 	"limits.frames_per_second", "limits.bytes_per_second", "limits.unauthenticated", "limits.buffered_bytes",
+	"jwt.source", "jwt.required", "jwt.keys.file", "jwt.keys.url", "jwt.keys.refresh", "jwt.keys.hmac_file",
+	"jwt.algorithms", "jwt.issuer", "jwt.audience", "jwt.uid_claim",
 	"tap.enabled", "tap.payloads", "tap.rate",
 }
 
@@ -19,10 +21,11 @@ var Reloadable = []string{
 func (g *Gateway) config() *Config { return g.live.Load() }
 
 // Reload has the gateway heed another configuration, as far as the keys are
-// [Reloadable], and read its certificates anew. It concerns clients that are connected
+// [Reloadable], and read its certificates and the
+// keys of its tokens anew. It concerns clients that are connected
 // too, from what they do next on. The time for the HTTP request of a handshake stays
 // what it was. On an error that says what is wrong with the configuration, nothing
-// has changed; one about a certificate leaves that as it was, and all else is heeded.
+// has changed; one about a certificate or a file of keys leaves that as it was, and all else is heeded.
 // It may be called at any time, by one goroutine at a time.
 func (g *Gateway) Reload(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
@@ -36,15 +39,14 @@ func (g *Gateway) Reload(cfg Config) error {
 	next.PingInterval, next.PongTimeout = cfg.PingInterval, cfg.PongTimeout
 	next.Tap = cfg.Tap
 	next.TrustedProxies, next.Origins, next.Limits = cfg.TrustedProxies, cfg.Origins, cfg.Limits
-	r, _ := rulesOf(&next) // Validate has looked
-	g.door.Store(r)
+	next.JWT = cfg.JWT
+	errs := []error{g.changeRules(&next)}
 	g.live.Store(&next)
 	g.tap.reload()
 	select {
 	case g.reloaded <- struct{}{}:
 	default:
 	}
-	var errs []error
 	for _, l := range g.listeners {
 		if l.certificate != nil {
 			if err := l.certificate.load(); err != nil {
@@ -53,4 +55,29 @@ func (g *Gateway) Reload(cfg Config) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// changeRules has the rules of a configuration heeded. Keys that cannot be read stay
+// those that they were: an error of a file must not lock everybody out.
+func (g *Gateway) changeRules(cfg *Config) error {
+	r, _ := rulesOf(cfg) // Validate has looked
+	var err error
+	if r.tokens != nil {
+		before := g.rules().tokens
+		if before != nil && before.cfg.Keys.URL == r.tokens.cfg.Keys.URL {
+			r.tokens.fetched.Store(before.fetched.Load())
+		}
+		if err = r.tokens.load(); err != nil {
+			err = fmt.Errorf("gateway: %w", err)
+			if before != nil {
+				r.tokens.files.Store(before.files.Load())
+			}
+		}
+	}
+	g.door.Store(r)
+	select {
+	case g.rekeyed <- struct{}{}:
+	default:
+	}
+	return err
 }

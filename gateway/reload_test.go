@@ -55,6 +55,9 @@ func TestReloadable(t *testing.T) {
 		changed.PingInterval, changed.PongTimeout = time.Minute, time.Minute
 		changed.Tap = TapConfig{Rate: 7}
 		changed.TrustedProxies, changed.Origins = []string{"10.0.0.0/8"}, []string{"same"}
+		changed.JWT = JWT{
+			"cookie t", true, JWTKeys{file(t, jwks("r")), "https://h/", time.Minute, hmacFile(t)}, []string{"HS256"}, "i", "a", "u",
+		}
 		changed.Limits = Limits{1, 2, 3, 4, 5, time.Minute, 1 << 30}
 		if err := f.gw.Reload(changed); err != nil {
 			t.Fatal(err)

@@ -64,6 +64,9 @@ func (e *ListenError) Unwrap() error { return e.Err }
 // Listen takes the clients' ports, and reads the certificates. Serving begins with
 // Run. The error is a [*ListenError]; nothing is taken then.
 func (g *Gateway) Listen(ctx context.Context) error {
+	if err := g.loadTokens(); err != nil {
+		return fmt.Errorf("gateway: %w", err)
+	}
 	for _, l := range g.listeners {
 		socket, err := g.listen(ctx, l)
 		if err != nil {

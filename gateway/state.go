@@ -77,6 +77,17 @@ func (g *Gateway) admit(c *client, open *bus.OpenReply) error {
 	return nil
 }
 
+// bindToken gives a client the uid of its token, before a worker is asked about it.
+func (g *Gateway) bindToken(c *client, uid string) {
+	g.index.mu.Lock()
+	_, err := g.index.renameLocked(c, uid)
+	g.index.mu.Unlock()
+	if err != nil { // cannot be: it was tried
+		panic(err)
+	}
+	g.names.flush() // workers are to know before they hear of the client
+}
+
 // replacedReason is what a client is told that another one of its uid replaces.
 const replacedReason = "replaced by another connection"
 
