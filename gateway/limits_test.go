@@ -9,6 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/gatebus/gatebus/bus"
 )
 
@@ -276,6 +278,18 @@ func TestLimitOfBufferedBytes(t *testing.T) {
 		equal(t, "who reads", reader.got(), "hello")
 		equal(t, "counted", f.gw.Stats().Door.ClosedMemory, 2)
 		equal(t, "what waits by now", f.gw.Stats().Door.Buffered, 0)
+		// What waits for one that breaks off is given back.
+		gone, _, err := f.tryDial("/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		push(4, 1)
+		synctest.Wait()
+		push(4, 400<<10)
+		equal(t, "what waits for another", f.gw.Stats().Door.Buffered, 400<<10)
+		_ = gone.conn.NetConn().Close()
+		synctest.Wait()
+		equal(t, "what waits when it has left", f.gw.Stats().Door.Buffered, 0)
 	})
 }
 
@@ -297,7 +311,9 @@ func TestBufferedBytesSlowDown(t *testing.T) {
 		for _, p := range peers {
 			go func() {
 				for range frames {
-					p.send(strings.Repeat("*", 100<<10))
+					if p.conn.WriteMessage(websocket.TextMessage, make([]byte, 100<<10)) != nil {
+						return
+					}
 				}
 				sent <- struct{}{}
 			}()

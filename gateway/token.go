@@ -203,8 +203,8 @@ func (t *tokens) identify(r *http.Request) (id identity, err error) {
 		return id, err
 	}
 	expires, err := claims.GetExpirationTime()
-	if err != nil {
-		return id, err
+	if err != nil || expires == nil {
+		return id, errors.Join(errors.New("it has no exp"), err)
 	}
 	_, payload, _ := strings.Cut(token.Raw, ".")
 	payload, _, _ = strings.Cut(payload, ".")
