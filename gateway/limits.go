@@ -103,20 +103,20 @@ func crowdOf(a netip.Addr) netip.Prefix {
 
 // countIn counts a client in, if there is room; countOut has to follow. Else it tells how to
 // refuse it.
-func (g *Gateway) countIn(from source) (refused openResult) {
-	l, d, w := &g.config().Limits, &g.count.door, &g.crowd
+func (g *Gateway) countIn(from source) openResult {
+	l, refused, w := &g.config().Limits, &g.count.refusals, &g.crowd
 	at := crowdOf(from.addr)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case l.Clients > 0 && w.total >= l.Clients:
-		d.tooMany.Add(1)
+		refused[refusedFull].Add(1)
 		return openResult{status: http.StatusServiceUnavailable, reason: "the gateway is full"}
 	case l.ClientsPerAddress > 0 && at.IsValid() && w.byAddr[at] >= l.ClientsPerAddress:
-		d.tooManyOfAddress.Add(1)
+		refused[refusedAddress].Add(1)
 		return openResult{status: http.StatusTooManyRequests, reason: "too many connections of this address"}
 	case l.ConnectsPerSecond > 0 && !w.rate.take(time.Since(g.start), 1, float64(l.ConnectsPerSecond), float64(l.ConnectsPerSecond)):
-		d.tooFast.Add(1)
+		refused[refusedTooFast].Add(1)
 		return openResult{status: http.StatusServiceUnavailable, reason: "too many connect at the same time"}
 	}
 	w.total++
@@ -164,7 +164,6 @@ func (g *Gateway) exceeds(p **pace, size int) bool {
 		(bytes == 0 || (*p).bytes.take(now, float64(size), bytes, burst*bytes)) {
 		return false
 	}
-	g.count.door.closedRate.Add(1)
 	return true
 }
 

@@ -64,7 +64,7 @@ func TestLimitOfClients(t *testing.T) {
 		if got, err := io.ReadAll(conn); len(got) > 0 || err != nil {
 			t.Errorf("one without HTTP: %q, %v", got, err)
 		}
-		equal(t, "counted", f.gw.Stats().Door.TooMany, 2)
+		equal(t, "counted", f.gw.Stats().RefusedFor["clients"], 2)
 		equal(t, "events", f.gw.Stats().EventsIn, 2)
 		_ = p.conn.Close()
 		synctest.Wait()
@@ -108,7 +108,7 @@ func TestLimitOfClientsPerAddress(t *testing.T) {
 			equal(t, "the second of "+addr, from(addr), http.StatusSwitchingProtocols)
 			equal(t, "the third of "+addr, from(addr), http.StatusTooManyRequests)
 		}
-		equal(t, "counted", f.gw.Stats().Door.TooManyOfAddress, 2)
+		equal(t, "counted", f.gw.Stats().RefusedFor["clients_per_address"], 2)
 		f.stop()
 		equal(t, "left of the count", len(f.gw.crowd.byAddr)+f.gw.crowd.total, 0)
 	})
@@ -140,7 +140,7 @@ func TestLimitOfConnects(t *testing.T) {
 		equal(t, "after a third of a second", let(10), 1)
 		time.Sleep(time.Hour)
 		equal(t, "after an hour", let(10), 3)
-		equal(t, "counted", f.gw.Stats().Door.TooFast, 7+9+7)
+		equal(t, "counted", f.gw.Stats().RefusedFor["connects_per_second"], 7+9+7)
 	})
 }
 
@@ -182,7 +182,7 @@ func TestLimitOfFrames(t *testing.T) {
 			if _, err := io.ReadAll(raw); err != nil {
 				t.Error(err)
 			}
-			equal(t, "counted", f.gw.Stats().Door.ClosedRate, 2)
+			equal(t, "counted", f.gw.Stats().Closed["4004"], 2)
 		})
 	}
 }
@@ -227,7 +227,7 @@ func TestLimitOfUnauthenticated(t *testing.T) {
 		equal(t, "one that has lost it", p.open(), true)
 		time.Sleep(2 * time.Second)
 		equal(t, "one that has lost it, later", p.closed(), bus.CloseUnauthenticated)
-		equal(t, "counted", f.gw.Stats().Door.ClosedUnauthenticated, 2)
+		equal(t, "counted", f.gw.Stats().Closed["4005"], 2)
 	})
 }
 

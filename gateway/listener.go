@@ -136,7 +136,7 @@ func (g *Gateway) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	l := r.Context().Value(listenerKey{}).(*listener)
 	from := g.rules().proxies.forwarded(r.Context().Value(sourceKey{}).(source), r.Header)
 	if !g.rules().origins.allow(r) {
-		g.count.door.badOrigin.Add(1)
+		g.count.refusals[refusedOrigin].Add(1)
 		g.refuse(w, openResult{status: http.StatusForbidden, reason: "pages of this origin may not connect"})
 		return
 	}

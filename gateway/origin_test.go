@@ -73,7 +73,7 @@ func TestOriginIsChecked(t *testing.T) {
 		}
 		equal(t, "evil", from("https://evil.example"), http.StatusForbidden)
 		equal(t, "events", f.gw.Stats().EventsIn, 0)
-		equal(t, "counted", f.gw.Stats().Door.BadOrigin, 1)
+		equal(t, "counted", f.gw.Stats().RefusedFor["origin"], 1)
 		equal(t, "refused", f.gw.Stats().Refused, 1)
 		equal(t, "app", from("https://app.example.com"), http.StatusSwitchingProtocols)
 		cfg := *f.gw.config()

@@ -146,9 +146,7 @@ func (c *client) closeFor(end closing) (closed bool) {
 func (g *Gateway) closeLate(now time.Time) {
 	if g.expiring.Load() {
 		for _, c := range g.index.expired(now) {
-			if c.closeFor(closing{bus.CloseTokenExpired, "the token has expired"}) {
-				g.count.door.closedExpired.Add(1)
-			}
+			c.closeFor(closing{bus.CloseTokenExpired, "the token has expired"})
 		}
 	}
 	limit := g.config().Limits.Unauthenticated
@@ -156,9 +154,7 @@ func (g *Gateway) closeLate(now time.Time) {
 		return
 	}
 	for _, c := range g.index.nameless(now.Add(-limit)) {
-		if c.closeFor(closing{bus.CloseUnauthenticated, "no uid within " + limit.String()}) {
-			g.count.door.closedUnauthenticated.Add(1)
-		}
+		c.closeFor(closing{bus.CloseUnauthenticated, "no uid within " + limit.String()})
 	}
 }
 

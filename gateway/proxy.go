@@ -223,7 +223,7 @@ func (g *Gateway) unwrapProxy(ctx context.Context, l *listener, nc net.Conn) (so
 
 // badProxy ends a connection without a PROXY header that counts.
 func (g *Gateway) badProxy(l *listener, nc net.Conn, err error) {
-	g.count.door.badProxy.Add(1)
+	g.count.refusals[refusedProxy].Add(1)
 	_ = nc.Close() // it is of no use
 	g.warn.Do(func() {
 		g.log.Warn("a connection without a PROXY header that counts", "listener", l.cfg.Name, "remote", nc.RemoteAddr().String(), "err", err)

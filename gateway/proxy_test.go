@@ -245,7 +245,7 @@ func TestHostileProxyHeaders(t *testing.T) {
 			}
 		}
 		equal(t, "events", f.gw.Stats().EventsIn, 0)
-		equal(t, "counted", f.gw.Stats().Door.BadProxy, tried)
+		equal(t, "counted", f.gw.Stats().RefusedFor["bad_proxy_header"], tried)
 		// One that is at it does not hold up a stop.
 		f.listener.dialFrom(t, "10.0.0.1:5")
 		f.others[0].dialFrom(t, "10.0.0.1:5")

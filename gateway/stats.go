@@ -62,7 +62,7 @@ type Stats struct {
 	// event in [latency.Every]. Redeliveries, the pauses of events that were handed back,
 	// and the wait for a first worker count too: it is what a client sees.
 	Latency latency.Snapshot `json:"ack_latency"`
-	// Door counts those that the rules for all clients kept out, or closed.
+	// Door are figures of the rules for all clients.
 	Door DoorStats `json:"door"`
 }
 
@@ -82,10 +82,18 @@ const (
 	refusedLeft               // it left before the answer
 	refusedStopping           // the gateway stops
 	refusedHandshake          // it was no handshake for a WebSocket
+	refusedProxy              // it had no PROXY header that counts
+	refusedOrigin             // its page is not among origins
+	refusedFull               // limits.clients
+	refusedAddress            // limits.clients_per_address
+	refusedTooFast            // limits.connects_per_second
+	refusedToken              // it had none, or a bad one
+	refusedNoKeys             // there are no keys yet for its token
 )
 
 var refusalNames = [...]string{
 	"", "worker", "no_worker", "unanswered", "bad_reply", "uid_taken", "left", "stopping", "bad_handshake",
+	"bad_proxy_header", "origin", "clients", "clients_per_address", "connects_per_second", "token", "no_keys",
 }
 
 // refusalFor is why a client is not let in whose open event is given up.

@@ -339,13 +339,14 @@ func (g *Gateway) identify(w http.ResponseWriter, r *http.Request) (who *identit
 	case errors.Is(err, errNoToken) && !t.cfg.Required:
 		return nil, openResult{}
 	case errors.Is(err, errNoKeys):
+		g.count.refusals[refusedNoKeys].Add(1)
 		return nil, openResult{status: http.StatusServiceUnavailable, reason: "tokens cannot be verified yet"}
 	case errors.Is(err, errNoToken):
 		w.Header().Set("WWW-Authenticate", "Bearer")
 	default:
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 	}
-	g.count.door.badToken.Add(1)
+	g.count.refusals[refusedToken].Add(1)
 	g.log.Debug("a token is refused", "remote", r.RemoteAddr, "err", err)
 	return nil, openResult{status: http.StatusUnauthorized, reason: "a token is wanted that is good"}
 }

@@ -268,7 +268,7 @@ func TestTokenBindsAndExpires(t *testing.T) {
 		equal(t, "without a token", code, http.StatusUnauthorized)
 		code, _, _ = f.offer("v1", bearer+"x.y.z")
 		equal(t, "with a bad one", code, http.StatusUnauthorized)
-		equal(t, "counted", f.gw.Stats().Door.BadToken, 2)
+		equal(t, "counted", f.gw.Stats().RefusedFor["token"], 2)
 		equal(t, "events", f.gw.Stats().EventsIn, 0)
 		equal(t, "clients that count", f.gw.crowd.total, 0)
 
@@ -290,7 +290,7 @@ func TestTokenBindsAndExpires(t *testing.T) {
 		equal(t, "within its time", p.open(), true)
 		time.Sleep(tokenLeeway + 2*time.Second)
 		equal(t, "after it", p.closed(), bus.CloseTokenExpired)
-		equal(t, "counted", f.gw.Stats().Door.ClosedExpired, 1)
+		equal(t, "counted", f.gw.Stats().Closed["4006"], 1)
 		equal(t, "the last event", (<-events).Kind, bus.Close)
 		synctest.Wait()
 		equal(t, "uids that are left", len(f.gw.index.uids), 0)

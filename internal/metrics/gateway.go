@@ -5,7 +5,7 @@ import "github.com/gatebus/gatebus/gateway"
 var gatewayFamilies = []Family{
 	{"gatebus_gateway_connections", Gauge, nil, "Clients that are connected or connecting."},
 	{"gatebus_gateway_connections_accepted_total", Counter, nil, "Clients that came through the handshake."},
-	{"gatebus_gateway_connections_refused_total", Counter, []string{"reason"}, "Clients that were not let in, and requests that were no handshake. Reasons: worker (a worker said so), no_worker (none within hold), unanswered (none answered in max_deliver tries), bad_reply, uid_taken, left (before the answer), stopping, bad_handshake."},
+	{"gatebus_gateway_connections_refused_total", Counter, []string{"reason"}, "Clients that were not let in, and requests that were no handshake. Reasons: worker (a worker said so), no_worker (none within hold), unanswered (none answered in max_deliver tries), bad_reply, uid_taken, left (before the answer), stopping, bad_handshake, bad_proxy_header, origin, clients, clients_per_address, connects_per_second (limits), token, no_keys (of tokens, yet)."},
 	{"gatebus_gateway_connections_closed_total", Counter, []string{"code"}, "Clients that were let in and have left, by close code, whichever side ended it; 1006 is a connection that broke off, and codes that peers and applications choose count as 3xxx and 4xxx."},
 	{"gatebus_gateway_connections_stalled", Gauge, nil, "Clients whose sockets are not read because too much of theirs waits."},
 	{"gatebus_gateway_uids", Gauge, nil, "Uids that have clients here."},
