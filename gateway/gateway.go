@@ -104,6 +104,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 		buffered:  buffered{over: make(chan struct{}, 1)},
 	}
 	g.live.Store(&cfg)
+	g.buffered.limited.Store(cfg.Limits.BufferedBytes > 0)
 	g.count.init()
 	r, _ := rulesOf(&cfg) // Validate has looked
 	g.door.Store(r)

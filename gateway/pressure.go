@@ -20,8 +20,9 @@ const (
 
 // buffered is what waits in the memory of a gateway, as far as that is limited.
 type buffered struct {
-	total atomic.Int64
-	over  chan struct{} // buffered: there is too much
+	limited atomic.Bool // whether there is a limit
+	total   atomic.Int64
+	over    chan struct{} // buffered: there is too much
 }
 
 // add counts a difference.
@@ -40,10 +41,17 @@ func worth(was, now int) bool {
 	return d >= weighStep || d <= -weighStep || now == 0 && was != 0
 }
 
-// weighLocked tells what waits in the lane and in the outbox.
+// weighLocked tells what waits in the lane and in the outbox. It is small enough to be
+// inlined: without a limit a frame costs no call.
 func (c *client) weighLocked() {
+	if c.gw.buffered.limited.Load() || c.weight != 0 {
+		c.reweighLocked()
+	}
+}
+
+func (c *client) reweighLocked() {
 	limit := c.gw.config().Limits.BufferedBytes
-	if limit == 0 && c.weight == 0 || c.gone {
+	if c.gone {
 		return
 	}
 	if now := c.lane.bytes + c.out.bytes; worth(c.weight, now) {
@@ -55,10 +63,13 @@ func (c *client) weighLocked() {
 // weighPart tells how much has come that is not taken yet. It is called by who reads
 // the connection.
 func (c *client) weighPart(now int) {
-	limit, was := c.gw.config().Limits.BufferedBytes, int(c.part.Load())
-	if limit == 0 && was == 0 {
-		return
+	if c.gw.buffered.limited.Load() || c.part.Load() != 0 {
+		c.reweighPart(now)
 	}
+}
+
+func (c *client) reweighPart(now int) {
+	limit, was := c.gw.config().Limits.BufferedBytes, int(c.part.Load())
 	if worth(was, now) {
 		c.part.Store(int64(now))
 		c.gw.buffered.add(now-was, limit)
@@ -68,7 +79,7 @@ func (c *client) weighPart(now int) {
 // crampedLocked tells whether a client is not to be read, though its own queue has
 // room: there is too much of all of them, and it will be read when its lane is empty.
 func (c *client) crampedLocked(limit int64) bool {
-	return limit > 0 && c.gw.buffered.total.Load() > limit && !c.lane.empty()
+	return c.gw.buffered.limited.Load() && limit > 0 && c.gw.buffered.total.Load() > limit && !c.lane.empty()
 }
 
 // watch closes the clients whose time is up, and those that too much waits for.

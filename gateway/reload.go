@@ -42,6 +42,7 @@ func (g *Gateway) Reload(cfg Config) error {
 	next.JWT = cfg.JWT
 	errs := []error{g.changeRules(&next)}
 	g.live.Store(&next)
+	g.buffered.limited.Store(next.Limits.BufferedBytes > 0)
 	g.tap.reload()
 	select {
 	case g.reloaded <- struct{}{}:
