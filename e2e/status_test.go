@@ -65,7 +65,22 @@ func TestStatusShowsTheCluster(t *testing.T) {
 	load := testbed.StartLoad(t, 20, testbed.Numbered{Every: 2 * time.Millisecond}, ws(t, gateways[0]), ws(t, gateways[1]))
 	must(t, load.WaitAnswered(soon(t), 2000))
 
-	r := report(t, statusOf(t, c, 0, "--json").Stdout())
+	// Between the two looks everybody has done something, on a machine that lets it.
+	var r status.Report
+	must(t, testbed.Poll(soon(t), func() error {
+		r = report(t, statusOf(t, c, 0, "--json").Stdout())
+		for _, g := range r.Gateways {
+			if *g.CPU <= 0 || *g.FramesIn <= 0 || *g.FramesOut <= 0 || g.Latency == nil {
+				return errNotYet
+			}
+		}
+		for _, w := range r.Workers {
+			if *w.Events <= 0 || w.Latency == nil {
+				return errNotYet
+			}
+		}
+		return nil
+	}))
 	if len(r.Registers) != 2 || len(r.Gateways) != 2 || len(r.Workers) != 2 || len(r.Links) != 4 {
 		t.Fatalf("%d registers, %d gateways, %d workers, %d links", len(r.Registers), len(r.Gateways), len(r.Workers), len(r.Links))
 	}
@@ -81,13 +96,12 @@ func TestStatusShowsTheCluster(t *testing.T) {
 		t.Error("not one register leads")
 	}
 	for _, g := range r.Gateways {
-		if *g.Connections != 10 || *g.FramesIn <= 0 || *g.FramesOut <= 0 || g.Latency == nil || g.Workers["default"] != 2 ||
-			*g.Memory < 1<<20 || *g.CPU <= 0 || g.Version == "" || *g.Redelivered != 0 {
+		if *g.Connections != 10 || g.Workers["default"] != 2 || *g.Memory < 1<<20 || g.Version == "" || *g.Redelivered != 0 {
 			t.Errorf("gateway %+v", g)
 		}
 	}
 	for _, w := range r.Workers {
-		if *w.Events <= 0 || w.Latency == nil || *w.Up != 2 || w.Group != "default" || *w.Failed != 0 {
+		if *w.Up != 2 || w.Group != "default" || *w.Failed != 0 {
 			t.Errorf("worker %+v", w)
 		}
 	}
