@@ -397,8 +397,8 @@ func (j *job) finish(ev *Event, err error) {
 	}
 	l.mu.Lock()
 	j.answered = true
-	l.handled++
 	l.mu.Unlock()
+	l.handled.Add(1)
 	if err := l.answer(j, &reply); errors.Is(err, bus.ErrTooLarge) {
 		reply = w.failed(j, err)
 		l.answer(j, &reply)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -53,7 +54,8 @@ type link struct {
 	joined  chan struct{} // closed when joining the queue group is over
 	reached chan struct{} // closed when the link is up for the first time
 	upOnce  sync.Once
-	stop    func() // ends run; set before it starts
+	handled atomic.Int64 // events
+	stop    func()       // ends run; set before it starts
 
 	// written once, by open under mu; what is done for an event comes after
 	conn bus.Conn         // nil: not yet
@@ -66,7 +68,6 @@ type link struct {
 	old     bool // another link has taken its place; told to be gone
 	leaving bool // the queue group is not to be joined any more
 	work    deadline.List[*job]
-	handled int64 // events
 	lanes   map[owner]*lane
 }
 

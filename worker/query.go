@@ -366,14 +366,11 @@ type GatewayLink struct {
 	Handled int64 `json:"handled"`
 }
 
-// shown is what is said of the link.
+// shown is what is said of the link. mu may be held.
 func (l *link) shown(up bool) GatewayLink {
-	l.mu.Lock()
-	handled := l.handled
-	l.mu.Unlock()
 	return GatewayLink{
 		Gateway: l.gateway(), Epoch: l.member.Epoch, Address: l.member.Address, Clients: l.member.Clients,
-		Up: up, Working: l.jobs.count(), Handled: handled,
+		Up: up, Working: l.jobs.count(), Handled: l.handled.Load(),
 	}
 }
 

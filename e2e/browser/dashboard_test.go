@@ -144,8 +144,11 @@ func TestDashboard(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := client.SetReadDeadline(time.Now().Add(5 * time.Minute)); err != nil {
-		t.Fatal(err)
+	read := func() (kind int, data []byte, err error) {
+		if err := client.SetReadDeadline(time.Now().Add(testbed.Patience)); err != nil {
+			return 0, nil, err
+		}
+		return client.ReadMessage()
 	}
 	var list struct{ Clients []struct{ Client string } }
 	c.call(t, "GET", "clients", "", &list)
@@ -209,7 +212,7 @@ func TestDashboard(t *testing.T) {
 		if err := client.WriteMessage(websocket.TextMessage, []byte(hostile)); err != nil {
 			return err
 		}
-		if _, _, err := client.ReadMessage(); err != nil {
+		if _, _, err := read(); err != nil {
 			return err
 		}
 		if shown := op.eval("document.getElementById('tap-lines').innerText"); strings.Count(shown, `<img src=x onerror=alert(1)>\u{202e}gnp.exe\x1b[31m`) < 2 {
@@ -220,7 +223,7 @@ func TestDashboard(t *testing.T) {
 	if err := client.WriteMessage(websocket.BinaryMessage, []byte{0, 0xff}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := client.ReadMessage(); err != nil {
+	if _, _, err := read(); err != nil {
 		t.Fatal(err)
 	}
 	op.is(`[...document.querySelectorAll('#tap-lines code')].filter(c => c.textContent === '00 ff').length`, "2")
@@ -238,8 +241,8 @@ func TestDashboard(t *testing.T) {
 	op.canBeHeard()
 	op.tabTo("ask-yes")
 	op.do(chromedp.KeyEvent("\r"))
-	if _, data, err := client.ReadMessage(); err != nil || string(data) != "the shop closes at six" {
-		t.Fatalf("the client got %q, %v", data, err)
+	if _, data, err := read(); err != nil || string(data) != "the shop closes at six" {
+		t.Fatalf("the client got %q, %v; the dialog says %q", data, err, op.eval("document.getElementById('ask').innerText"))
 	}
 	op.sees("toast", "Pushed to 1 client.")
 	op.pages("dashboard")
@@ -284,7 +287,7 @@ func TestDashboard(t *testing.T) {
 	op.keys("ask-reason", "closing time")
 	op.tabTo("ask-yes")
 	op.do(chromedp.KeyEvent("\r"))
-	if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, 4200) || !strings.Contains(err.Error(), "closing time") {
+	if _, _, err := read(); !websocket.IsCloseError(err, 4200) || !strings.Contains(err.Error(), "closing time") {
 		t.Fatalf("the client was closed with %v", err)
 	}
 	op.sees("toast", "Closed 1 client.")
