@@ -32,7 +32,11 @@ export function ask({ title, what, fields = [], yes, danger = false, act }) {
     }
     button.disabled = false;
   };
-  dialog.onclose = () => { doing = null; if (back?.isConnected) back.focus(); };
+  dialog.onclose = () => {
+    if (dialog.open) return; // it is of the time before: the event comes late, and it was opened again
+    doing = null;
+    if (back?.isConnected) back.focus();
+  };
   dialog.showModal();
   (inputs[0]?.[1] ?? by('ask-no')).focus();
 }
