@@ -62,6 +62,7 @@ type Config struct {
 type NATS struct {
 	// set at construction
 	nc     *nats.Conn
+	pinned bool // to one server
 	log    *slog.Logger
 	stop   context.Context // ends when Close is called
 	cancel context.CancelFunc
@@ -99,8 +100,9 @@ func Dial(cfg Config) (*NATS, error) {
 	}
 	stop, cancel := context.WithCancel(context.Background())
 	c := &NATS{
-		log:  log,
-		stop: stop, cancel: cancel,
+		log:    log,
+		pinned: cfg.Pinned || cfg.InProcess != nil,
+		stop:   stop, cancel: cancel,
 		onStatus: cfg.OnStatus,
 	}
 	opts := nats.GetDefaultOptions()
@@ -242,11 +244,20 @@ func notConnected(err error) bool {
 		errors.Is(err, nats.ErrHeadersNotSupported) // never connected: it knows no server
 }
 
-// ID implements Conn.
+// reconnectBits are those of a ConnID above which the number of the reconnection
+// stands where a connection may be to several servers.
+const reconnectBits = 48
+
+// ID implements Conn. Each server numbers its connections by itself: one that may be
+// to several counts how often it was made, too.
 func (c *NATS) ID() ConnID {
+	var made uint64
+	if !c.pinned {
+		made = c.nc.Stats().Reconnects << reconnectBits
+	}
 	id, err := c.nc.GetClientID()
 	if err != nil { // never connected
 		return 0
 	}
-	return ConnID(id)
+	return ConnID(id | made)
 }

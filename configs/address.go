@@ -13,7 +13,7 @@ import (
 // this host; empty where there is none. Of a listener on port 0 the real port
 // is known only to who opened it; [Config.AdvertiseAddr] takes that.
 func (c *Config) RegisterAdvertise() string {
-	if c.Register == nil {
+	if !c.RegisterIsOwn() {
 		return ""
 	}
 	return c.AdvertiseAddr(c.Register.Listen)
@@ -22,7 +22,7 @@ func (c *Config) RegisterAdvertise() string {
 // ClusterAdvertise is the host:port under which other registers reach the
 // register of this host; empty where there is none.
 func (c *Config) ClusterAdvertise() string {
-	if c.Register == nil {
+	if !c.RegisterIsOwn() {
 		return ""
 	}
 	return c.AdvertiseAddr(c.Register.Cluster.Listen)
@@ -31,7 +31,7 @@ func (c *Config) ClusterAdvertise() string {
 // BusAdvertise is the host:port under which workers reach the bus of the
 // gateway of this host; empty where there is none.
 func (c *Config) BusAdvertise() string {
-	if c.Gateway == nil {
+	if !c.BusIsOwn() {
 		return ""
 	}
 	return c.AdvertiseAddr(c.Gateway.Bus.Listen)
@@ -53,7 +53,7 @@ func (c *Config) AdvertiseAddr(listen string) string {
 // port is 0 where a free one is taken: who opens it puts the real one into
 // Registers.
 func (c *Config) OwnRegister() string {
-	if c.Register == nil {
+	if !c.RegisterIsOwn() {
 		return ""
 	}
 	host, port, err := hostPort(c.Register.Listen)
@@ -140,13 +140,18 @@ func checkAdvertise(host string) error {
 	return nil
 }
 
-// registerURL brings the address of a register into the form nats://host:port, or
-// tls://host:port if it says that.
-// Only the own register may have port 0.
+// registerURL is natsURL for a register; only the own one may have port 0.
 func registerURL(s, own string) (string, error) {
+	return natsURL(s, own, "a register", "remove them, what logs in is the secret; for a NATS cluster of your own, nats.user and nats.password")
+}
+
+// natsURL brings the address of a NATS server into the form nats://host:port, or
+// tls://host:port if it says that. what it is, and what to do with a user in it, is
+// for messages.
+func natsURL(s, own, what, user string) (string, error) {
 	if strings.Contains(s, "@") {
 		// Not quoted: it holds a password.
-		return "", errors.New("the URL has a user or password; remove them, what logs in is the secret")
+		return "", errors.New("the URL has a user or password; " + user)
 	}
 	scheme, addr, ok := strings.Cut(s, "://")
 	if !ok {
@@ -156,7 +161,7 @@ func registerURL(s, own string) (string, error) {
 	switch scheme {
 	case "nats", "tls":
 	default:
-		return "", fmt.Errorf("%s is not the URL of a register; write nats://host:port", quote(s))
+		return "", fmt.Errorf("%s is not the URL of %s; write nats://host:port", quote(s), what)
 	}
 	host, port, err := hostPort(strings.TrimSuffix(addr, "/"))
 	if err != nil {

@@ -68,7 +68,7 @@ func (l *loader) checkTLS() {
 		l.bad("tls.cert", "there is a key without a certificate; name the file of that, or remove the key")
 	case t.Cert != "" && t.Key == "":
 		l.bad("tls.key", "there is a certificate without a key; name the file of that, or remove the certificate")
-	case t.Cert == "" && t.On() && (l.config.Register != nil || l.config.Gateway != nil):
+	case t.Cert == "" && t.On() && (l.config.RegisterIsOwn() || l.config.BusIsOwn()):
 		l.bad("tls.cert", "this host has a register or gateway, which others connect to with TLS; name the files of its certificate and key")
 	}
 	switch {

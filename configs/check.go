@@ -64,11 +64,18 @@ func (l *loader) checkSecret(key string, s Secret) {
 	}
 }
 
-// deriveRegisters points a host with a register to that one, if nothing else
-// is said.
+// deriveRegisters points a host with a register to that one, and one that is told of
+// a NATS cluster of your own to that, if nothing else is said.
 func (l *loader) deriveRegisters() {
-	if own := l.config.OwnRegister(); own != "" && !l.isSet("registers") {
-		l.config.Registers = []string{own}
+	c := l.config
+	switch own := c.OwnRegister(); {
+	case l.isSet("registers"):
+	case own != "":
+		c.Registers = []string{own}
+	case c.Register != nil && len(c.Register.URL) > 0:
+		c.Registers = slices.Clone(c.Register.URL)
+	case c.Gateway != nil && !c.BusIsOwn():
+		c.Registers = slices.Clone(c.Gateway.Bus.URL)
 	}
 }
 
@@ -106,6 +113,7 @@ func (l *loader) check() {
 	if err := checkAdvertise(c.Advertise); err != nil {
 		l.bad("advertise", "%w", err)
 	}
+	l.checkExternal()
 	l.checkRegisters()
 	if len(l.problems) > 0 {
 		return
@@ -228,7 +236,7 @@ func (c *Config) AdminGuarded() bool {
 // themselves.
 func (l *loader) checkBusIsReached() {
 	c := l.config
-	if c.Gateway == nil || c.Advertise != "" || !isLoopback(c.Gateway.Bus.Listen) {
+	if !c.BusIsOwn() || c.Advertise != "" || !isLoopback(c.Gateway.Bus.Listen) {
 		return
 	}
 	for _, url := range c.Registers {
@@ -289,15 +297,16 @@ func (c *Config) listeners() []listener {
 	if c.Admin.Listen != "" {
 		all = append(all, listener{"admin.listen", c.Admin.Listen, forAdmins})
 	}
-	if c.Register != nil {
+	if c.RegisterIsOwn() {
 		all = append(all,
 			listener{"register.listen", c.Register.Listen, forMembers},
 			listener{"register.cluster.listen", c.Register.Cluster.Listen, forMembers})
 	}
 	if c.Gateway != nil {
-		all = append(all,
-			listener{"gateway.listen", c.Gateway.Listen, forClients},
-			listener{"gateway.bus.listen", c.Gateway.Bus.Listen, forMembers})
+		all = append(all, listener{"gateway.listen", c.Gateway.Listen, forClients})
+		if c.BusIsOwn() {
+			all = append(all, listener{"gateway.bus.listen", c.Gateway.Bus.Listen, forMembers})
+		}
 		for i, s := range c.Gateway.Listeners {
 			all = append(all, listener{element("gateway.listeners", i) + ".listen", s.Listen, forClients})
 		}

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/gateway"
 	"github.com/gatebus/gatebus/worker"
 	"github.com/gatebus/gatebus/worker/handlers"
@@ -28,6 +29,8 @@ type Config struct {
 	AcceptSecretFile string `koanf:"accept_secret_file"`
 	// TLS is for all links of NATS: buses, registers and the routes between them.
 	TLS TLS `koanf:"tls"`
+	// NATS is how this host logs in to a NATS cluster that gatebus does not run.
+	NATS NATS `koanf:"nats"`
 	// Insecure allows listeners beyond loopback without a secret, and an admin
 	// listener there without authentication: for networks that are trusted. The API
 	// has tokens there even so.
@@ -65,6 +68,22 @@ type TLS struct {
 	// Verify has gateways and registers demand a certificate of CA of who
 	// connects. Registers among themselves always do, if CA is set.
 	Verify bool `koanf:"verify"`
+}
+
+// NATS are the credentials for a NATS cluster of your own: User and Password, or one
+// of the files. The paths have the rules of Config.SecretFile.
+type NATS struct {
+	User     string `koanf:"user"`
+	Password Secret `koanf:"password"`
+	// Creds is a file with the JWT and the seed of a user.
+	Creds string `koanf:"creds"`
+	// NKey is a file with the seed of a user.
+	NKey string `koanf:"nkey"`
+}
+
+// Credentials are these in the terms of package bus.
+func (n NATS) Credentials() bus.Credentials {
+	return bus.Credentials{User: n.User, Password: string(n.Password), Creds: n.Creds, NKey: n.NKey}
 }
 
 // On tells whether the links have TLS.
@@ -119,8 +138,11 @@ type Register struct {
 	Name string `koanf:"name"`
 	// Listen is the host:port for gateways, workers and tools; port 0 takes a
 	// free one.
-	Listen  string  `koanf:"listen"`
-	Cluster Cluster `koanf:"cluster"`
+	Listen string `koanf:"listen"`
+	// URL are the servers of a NATS cluster of your own, any of which will do: the
+	// register is a client there, and Listen and Cluster do not count.
+	URL     []string `koanf:"url"`
+	Cluster Cluster  `koanf:"cluster"`
 }
 
 // Cluster says how registers find each other.
@@ -141,10 +163,13 @@ type Gateway struct {
 	Bus            Bus `koanf:"bus"`
 }
 
-// Bus is the NATS server of one gateway.
+// Bus is the NATS server of one gateway, or a cluster of your own in its place.
 type Bus struct {
 	// Listen is the host:port where workers connect; port 0 takes a free one.
 	Listen string `koanf:"listen"`
+	// URL are the servers of a NATS cluster of your own, any of which will do: it is
+	// the bus, and Listen does not count.
+	URL []string `koanf:"url"`
 }
 
 // Worker is the section of a worker that runs a built-in handler. Its Registers
@@ -166,6 +191,7 @@ func Default(roles ...Role) *Config {
 		c.Register = &Register{
 			Name:   "r1",
 			Listen: "127.0.0.1:4222",
+			URL:    []string{},
 			Cluster: Cluster{
 				Name:   "gatebus",
 				Listen: "127.0.0.1:6222",
@@ -176,7 +202,7 @@ func Default(roles ...Role) *Config {
 	if slices.Contains(roles, RoleGateway) {
 		c.Gateway = &Gateway{
 			Config: gateway.DefaultConfig(),
-			Bus:    Bus{Listen: "127.0.0.1:8300"},
+			Bus:    Bus{Listen: "127.0.0.1:8300", URL: []string{}},
 		}
 	}
 	if slices.Contains(roles, RoleWorker) {
@@ -193,12 +219,13 @@ func Default(roles ...Role) *Config {
 	return c
 }
 
-// WorkerConfig is what the worker of this host is told, with the registers and
-// the secret of the host. It must not be called where Worker is nil.
+// WorkerConfig is what the worker of this host is told, with the registers, the
+// secret and the credentials of the host. It must not be called where Worker is nil.
 func (c *Config) WorkerConfig() worker.Config {
 	w := c.Worker.Config
 	w.Registers = slices.Clone(c.Registers)
 	w.Secret = string(c.Secret)
+	w.NATS = c.NATS.Credentials()
 	return w
 }
 

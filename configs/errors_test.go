@@ -189,7 +189,7 @@ func TestErrors(t *testing.T) {
 		{"registers", "gateway:\nregisters:\n- http://h:1\n- tls://h:1\n- nats://u:hunter2@h:1\n- h\n- h:0\n- 0.0.0.0:1\n- ''\n", []string{
 			`host.yaml:3: registers[0]: "http://h:1" is not the URL of a register; write nats://host:port`,
 			`host.yaml:4: registers[1]: tls://h:1 is for TLS, and no certificates are set; set tls.ca, or write nats://`,
-			"host.yaml:5: registers[2]: the URL has a user or password; remove them, what logs in is the secret",
+			"host.yaml:5: registers[2]: the URL has a user or password; remove them, what logs in is the secret; for a NATS cluster of your own, nats.user and nats.password",
 			`host.yaml:6: registers[3]: "h" is not host:port` + url,
 			`host.yaml:7: registers[4]: "h:0" is not an address to connect to` + url,
 			`host.yaml:8: registers[5]: "0.0.0.0:1" is not an address to connect to` + url,

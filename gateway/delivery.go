@@ -62,7 +62,7 @@ func (c *client) giveOutLocked() {
 			case first:
 				c.followed = 0
 				c.sendLocked(e, c.bound)
-			case tie == "" || e.alone || e.lost >= c.gw.config().MaxDeliver || !c.followLocked(e, tie):
+			case tie == "" || c.gw.roster.server == nil || e.alone || e.lost >= c.gw.config().MaxDeliver || !c.followLocked(e, tie):
 				return
 			}
 		}

@@ -80,7 +80,8 @@ type Gateway struct {
 
 // New makes a gateway that speaks to its workers over conn, a connection to its
 // own bus. server is that bus itself; nil where it runs elsewhere: what a worker
-// held that is gone is then given out again after ack_wait only. The epoch must
+// held that is gone is then given out again after ack_wait only, and a client with
+// sticky routing has one event out at a time. The epoch must
 // be one of this start only. It starts nothing.
 func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *slog.Logger) (*Gateway, error) {
 	if err := cfg.Validate(); err != nil {
@@ -195,6 +196,20 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.streams.Close()
 	g.senders.Wait()
 	return err
+}
+
+// Reconnected says that the connection to the bus was lost and is back. It is for a bus
+// that runs elsewhere, and may be called at any time. It does not block.
+func (g *Gateway) Reconnected() { g.names.lost() }
+
+// AttachShared is Attach for registers that are on the same cluster as the bus: what
+// is for this gateway alone comes over the bus already, and what goes over the bus
+// need not be mirrored.
+func (g *Gateway) AttachShared(conn bus.Conn) error {
+	if err := g.subscribe(conn, bus.PushSubjects(bus.AllGateways), bus.CommandSubjects(bus.AllGateways)); err != nil {
+		return fmt.Errorf("gateway: attach to the registers: %w", err)
+	}
+	return nil
 }
 
 // Attach makes the gateway reachable over a connection to the registers: for

@@ -45,6 +45,13 @@ func (n *names) changed(scope bus.Scope, name string, present bool) {
 	n.changes.End(bus.NameChange{Target: bus.Target{Scope: scope, Name: name}, Present: present}.Append(data))
 }
 
+// lost tells the workers that changes may not have come to them: they ask anew.
+func (n *names) lost() {
+	if n.wanted.Load() {
+		n.publish(bus.NamesSubject(n.gw.name), bus.AppendNamesEnd(bus.BeginBatch(nil, n.gw.epoch)))
+	}
+}
+
 // flush returns when every change so far is published.
 func (n *names) flush() {
 	if n.wanted.Load() {
@@ -56,7 +63,8 @@ func (n *names) send(b batch.Batch) { n.publish(bus.NamesSubject(n.gw.name), b.D
 
 func (n *names) publish(subject string, data []byte) {
 	if err := n.gw.conn.Publish(&bus.Msg{Subject: subject, Data: data}); err != nil {
-		// The bus is this gateway's own: it is going down.
+		// A bus of the gateway's own is going down; one that runs elsewhere may be
+		// back, then lost is called.
 		n.gw.warn.Do(func() { n.gw.log.Warn("cannot publish to the bus", "subject", subject, "err", err) })
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -29,6 +30,8 @@ type Server struct {
 	conn bus.Conn
 	log  *slog.Logger
 
+	cut atomic.Bool // see Status
+
 	mu      sync.Mutex
 	state   *state
 	changes map[ChangeKind]int64
@@ -47,6 +50,11 @@ type ChangeKind struct {
 func NewServer(self Member, conn bus.Conn, log *slog.Logger) *Server {
 	return &Server{name: self.Name, conn: conn, log: log, state: newState(self), changes: map[ChangeKind]int64{}}
 }
+
+// Status tells the registrar that its connection is up or down: while it is down
+// nobody is heard, so nobody's silence means anything. A connection to a server in
+// the same process needs no such word. It may be called from any goroutine.
+func (s *Server) Status(up bool) { s.cut.Store(!up) }
 
 // Members are those this register knows.
 func (s *Server) Members(roles ...Role) []Member {
@@ -98,7 +106,7 @@ func (s *Server) Run(ctx context.Context) error {
 			subs = append(subs, sub)
 		case <-tick.C:
 			now := time.Now() // the tick may have waited
-			s.step(now, now.Sub(last) > paused)
+			s.step(now, now.Sub(last) > paused || s.cut.Load())
 			last = now
 		case <-tell.C:
 			s.tellRegisters(time.Now())

@@ -38,6 +38,10 @@ type Member struct {
 	// or a register's client port. Nobody connects to a worker; its is the name
 	// of its host.
 	Address string `json:"address"`
+	// Bus are the NATS URLs, with commas between, of a gateway's bus that it does
+	// not run itself, but shares with others; empty if it does. Address only tells
+	// processes apart then.
+	Bus string `json:"bus,omitempty"`
 	// Group is the worker group that a worker is of, or that a gateway serves.
 	Group string `json:"group,omitempty"`
 	// MoreGroups are the other worker groups that a gateway serves, separated

@@ -35,6 +35,10 @@ type Config struct {
 	// Secret is the secret that all roles of a cluster share; empty where
 	// none is set. White space around it does not count. It is never sent.
 	Secret string `koanf:"-"`
+	// NATS are the credentials for a NATS cluster of your own that gateways have for
+	// their bus; and for the registers, if they are on it: they are taken to be
+	// unless there is a Secret.
+	NATS bus.Credentials `koanf:"-"`
 	// TLS, if it is not nil, is spoken on every link, to registers and gateways;
 	// one that does not speak it is refused. What is believed (RootCAs) and what
 	// is shown (Certificates) is up to it; a ServerName is best left empty, for

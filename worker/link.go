@@ -64,6 +64,8 @@ type link struct {
 	mu      sync.Mutex
 	up      bool // the connection said so last
 	heard   bool // an event came since: it is up, said or not
+	watched bool // watchGone runs
+	deaf    bool // the gateway is not on its bus, which is not its own
 	gone    bool // the registers do not know the gateway any more
 	old     bool // another link has taken its place; told to be gone
 	leaving bool // the queue group is not to be joined any more
@@ -225,7 +227,7 @@ func (l *link) status(up bool, cause error) {
 func (l *link) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.gone && !l.up
+	return l.gone && (!l.up || l.deaf)
 }
 
 // replaced notes that another link takes the place of this one: whatever becomes of its
@@ -242,14 +244,14 @@ func (l *link) replaced() {
 func (l *link) setGone(gone bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.gone = gone
+	l.gone, l.deaf = gone, false
 }
 
 // isUp tells whether the link can be used.
 func (l *link) isUp() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.up && l.conn != nil
+	return l.up && l.conn != nil && !l.deaf
 }
 
 // reachedLocked tells who waits for it that the link can be used.
@@ -265,7 +267,7 @@ func (l *link) reachedLocked() {
 func (l *link) reach() (bus.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.conn == nil || !l.up && !l.heard {
+	if l.conn == nil || !l.up && !l.heard || l.deaf {
 		return nil, fmt.Errorf("%w %s: the link is down", ErrNoGateway, l.member.Name)
 	}
 	return l.conn, nil

@@ -81,8 +81,10 @@ func (n *names) receive(m *bus.Msg, epoch bus.Epoch, at bus.WorkerAddress) error
 			return err
 		}
 		switch {
+		case end && to == "":
+			n.on, n.known = 0, false // changes were lost; to be asked for again
 		case end:
-			n.known = to != ""
+			n.known = true
 		case c.Present:
 			n.present[c.Target] = struct{}{}
 		default:

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +37,8 @@ type Worker struct {
 	handler Handler
 	log     *slog.Logger
 	self    register.Member
-	auth    []nats.Option
+	auth    []nats.Option // to registers, and buses of gateways
+	shared  []nats.Option // to a bus that gateways share
 	cluster *Cluster
 	jobs    *tally // events held
 	crew    crew   // handles them
@@ -123,19 +126,8 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 		w.self = register.Member{}
 	}
 	w.dial = w.dialGateway
-	if cfg.Secret != "" {
-		k, err := keys.Derive(cfg.Secret)
-		if err != nil {
-			return nil, fmt.Errorf("worker: secret: %w", err)
-		}
-		role := keys.RoleWorker
-		if h == nil {
-			role = keys.RoleApplication // which no server would give an event
-		}
-		w.auth = k.ConnectOptions(role)
-	}
-	if cfg.TLS != nil {
-		w.auth = append(w.auth, nats.Secure(cfg.TLS))
+	if err := w.authenticate(); err != nil {
+		return nil, err
 	}
 	w.members, err = register.NewClient(register.ClientConfig{
 		Self:  w.self,
@@ -154,6 +146,34 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 		return nil, err
 	}
 	return w, nil
+}
+
+// authenticate prepares how the worker logs in.
+func (w *Worker) authenticate() error {
+	role := keys.RoleWorker
+	if w.handler == nil {
+		role = keys.RoleApplication // which no server would give an event
+	}
+	shared, err := w.cfg.NATS.Options()
+	if err != nil {
+		return fmt.Errorf("worker: %w", err)
+	}
+	w.shared = append(shared, nats.CustomInboxPrefix(keys.InboxPrefix(role)))
+	switch {
+	case w.cfg.Secret != "":
+		k, err := keys.Derive(w.cfg.Secret)
+		if err != nil {
+			return fmt.Errorf("worker: secret: %w", err)
+		}
+		w.auth = k.ConnectOptions(role)
+	case !w.cfg.NATS.IsZero():
+		w.auth = slices.Clone(w.shared)
+	}
+	if w.cfg.TLS != nil {
+		w.auth = append(w.auth, nats.Secure(w.cfg.TLS))
+		w.shared = append(w.shared, nats.Secure(w.cfg.TLS))
+	}
+	return nil
 }
 
 // Name is the worker's name, made up if the configuration gave none.
@@ -271,11 +291,11 @@ func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 	w.mu.Unlock()
 	for _, c := range news {
 		if c.Old != nil {
-			w.setGone(*c.Old)
+			w.setGone(ctx, *c.Old, tasks)
 		}
 		switch c.Type {
 		case register.Left, register.Expired:
-			w.setGone(c.Member)
+			w.setGone(ctx, c.Member, tasks)
 		default:
 			w.openLink(ctx, c.Member, tasks)
 		}
@@ -283,6 +303,7 @@ func (w *Worker) keepLinks(ctx context.Context, tasks *sync.WaitGroup) {
 	for _, l := range w.allLinks() {
 		if l.over() {
 			w.forget(l)
+			l.replaced() // by none; of a shared bus the connection is up
 			l.log.Info("gateway is gone; link closed")
 			l.stop()
 		}
@@ -306,9 +327,14 @@ func keyOf(m register.Member) linkKey { return linkKey{bus.GatewayID(m.Name), m.
 
 func (l *link) key() linkKey { return keyOf(l.member) }
 
-func (w *Worker) setGone(m register.Member) {
-	if l := w.link(bus.GatewayID(m.Name), m.Epoch); l != nil {
-		l.setGone(true)
+func (w *Worker) setGone(ctx context.Context, m register.Member, tasks *sync.WaitGroup) {
+	l := w.link(bus.GatewayID(m.Name), m.Epoch)
+	if l == nil {
+		return
+	}
+	l.setGone(true)
+	if l.member.Bus != "" {
+		tasks.Go(func() { l.watchGone(ctx) })
 	}
 }
 
@@ -319,9 +345,10 @@ func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.Wa
 	}
 	// The address can only be had by one: a link to another life there leads to
 	// this one by now, or to nobody. It must not stand in the queue group, nor
-	// be sent on, a second time.
+	// be sent on, a second time. On a shared bus it is the name that only one has:
+	// the subjects are made of it.
 	for _, old := range w.allLinks() {
-		if old.member.Address == m.Address {
+		if old.member.Address == m.Address || old.member.Bus != "" && m.Bus != "" && old.member.Name == m.Name {
 			w.forget(old)
 			old.replaced()
 			old.log.Info("gateway has restarted; old link closed")
@@ -352,8 +379,16 @@ func (w *Worker) forget(l *link) {
 	}
 }
 
-// dialGateway connects to the bus of a gateway, and to no other.
+// dialGateway connects to the bus of a gateway, and to no other; if it is a cluster
+// that gateways share, to any server of that.
 func (w *Worker) dialGateway(l *link) (bus.Conn, error) {
+	if l.member.Bus != "" {
+		return bus.Dial(bus.Config{
+			URLs:    strings.Split(l.member.Bus, ","),
+			Name:    "gatebus worker " + w.cfg.Name + " for " + l.member.Name,
+			Options: w.shared, Log: l.log, OnStatus: l.status,
+		})
+	}
 	return bus.Dial(bus.Config{
 		URLs: []string{"nats://" + l.member.Address}, Pinned: true,
 		Name:    "gatebus worker " + w.cfg.Name,

@@ -58,7 +58,7 @@ func (f *reachFlags) config() (worker.Config, error) {
 	if err != nil {
 		return worker.Config{}, err
 	}
-	return worker.Config{Registers: cfg.Registers, Secret: string(cfg.Secret), TLS: links}, nil
+	return worker.Config{Registers: cfg.Registers, Secret: string(cfg.Secret), NATS: cfg.NATS.Credentials(), TLS: links}, nil
 }
 
 // reach links to the gateways and has fn ask them something. What fn returns may be a

@@ -135,7 +135,14 @@ func (f *statusFlags) run(cmd *cobra.Command) error {
 // dialRegisters connects to the registers as somebody who looks on.
 func dialRegisters(cfg *configs.Config, name string, onStatus func(bool, error)) (*bus.NATS, error) {
 	var options []nats.Option
-	if cfg.Secret != "" {
+	switch {
+	case cfg.RegistersAreYours():
+		own, err := cfg.NATS.Credentials().Options()
+		if err != nil {
+			return nil, err
+		}
+		options = append(own, nats.CustomInboxPrefix(keys.InboxPrefix(keys.RoleObserver)))
+	case cfg.Secret != "":
 		k, err := keys.Derive(string(cfg.Secret))
 		if err != nil {
 			return nil, err

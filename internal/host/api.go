@@ -28,7 +28,7 @@ type apiPart struct {
 
 func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
 	a := &apiPart{worker: w, links: worker.Config{
-		Registers: h.registers(at), Secret: string(h.cfg.Secret), Log: h.log,
+		Registers: h.registers(at), Secret: string(h.cfg.Secret), NATS: h.cfg.NATS.Credentials(), Log: h.log,
 	}}
 	if h.certs != nil {
 		a.links.TLS = h.certs.Client()
@@ -44,7 +44,7 @@ func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
 	})
 	a.dashboard = dashboard.New(dashboard.Config{Guard: a.handler.Guard})
 	a.registers = bus.Config{
-		URLs: a.links.Registers, Name: "gatebus dashboard", Options: h.auth(keys.RoleObserver), Log: h.log,
+		URLs: a.links.Registers, Name: "gatebus dashboard", Options: h.registerAuth(keys.RoleObserver), Log: h.log,
 	}
 	return a
 }

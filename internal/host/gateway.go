@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -28,42 +31,32 @@ const busHeadroom = 64 << 10
 // clients' side, and its membership.
 type gatewayPart struct {
 	log       *slog.Logger
-	server    *embedded.Server
-	conn      *bus.NATS // to its own bus, in process
+	server    *embedded.Server // its bus; nil: that runs elsewhere
+	external  *external        // the state of conn; nil: the bus is its own
+	conn      *bus.NATS        // to its bus
 	gateway   *gateway.Gateway
 	members   *register.Client
 	self      register.Member
 	registers bus.Config
+	largest   int  // a message of the bus may be, in bytes
+	sameNATS  bool // the registers are where the bus is
 }
 
 func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart, err error) {
 	c := h.cfg.Gateway
 	log := h.log.With("gateway", c.Name)
-	server, err := embedded.New(embedded.Config{
-		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: log,
-		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
-	})
-	if err != nil {
-		return nil, fmt.Errorf("gateway.bus: %w", err)
-	}
-	if err := server.Start(ctx); err != nil {
-		return nil, keyed("gateway.bus.listen", err)
-	}
-	g := &gatewayPart{log: log, server: server}
+	g := &gatewayPart{log: log, largest: int(c.MaxFrame + busHeadroom), sameNATS: h.cfg.BusHasRegisters()}
 	defer func() {
 		if err != nil {
 			g.release()
 		}
 	}()
-	g.conn, err = bus.Dial(bus.Config{
-		InProcess: server, Name: "gatebus gateway " + c.Name,
-		Options: server.ConnectOptions(keys.RoleGateway), Log: log,
-	})
-	if err != nil {
-		return nil, err
-	}
 	epoch := bus.NewEpoch(time.Now())
-	g.gateway, err = gateway.New(c.Config, epoch, g.conn, server, h.log)
+	if h.cfg.BusIsOwn() {
+		err = g.startBus(ctx, h, epoch)
+	} else {
+		err = g.dialBus(h, epoch)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +71,20 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 		log.Info("listening for clients", "listener", l.Name, "protocol", string(l.Protocol), "addr", g.gateway.Addrs()[l.Name].String(), "tls", l.TLS.On())
 	}
 	at.ClientsTLS = c.TLS.On()
-	at.Clients, at.Bus = g.gateway.Addr().String(), server.Addr()
+	at.Clients = g.gateway.Addr().String()
 	g.self = register.Member{
-		Role: register.RoleGateway, Name: c.Name, Epoch: epoch,
-		Address: h.cfg.AdvertiseAddr(server.Addr()), Clients: h.cfg.AdvertiseAddr(at.Clients),
+		Role: register.RoleGateway, Name: c.Name, Epoch: epoch, Clients: h.cfg.AdvertiseAddr(at.Clients),
 		Group: c.Group, MoreGroups: strings.Join(c.Groups()[1:], ","), AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
+	}
+	if g.server != nil {
+		at.Bus = g.server.Addr()
+		g.self.Address = h.cfg.AdvertiseAddr(at.Bus)
+	} else {
+		at.Bus = c.Bus.URL[0]
+		g.self.Bus = strings.Join(c.Bus.URL, ",")
+		if g.self.Address, err = h.processAddress(at.Clients); err != nil {
+			return nil, err
+		}
 	}
 	registers := h.registers(at)
 	g.members, err = register.NewClient(register.ClientConfig{Self: g.self, Registers: registers, Log: log})
@@ -92,15 +94,80 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	g.registers = bus.Config{
 		URLs: registers, Name: register.GatewayConn + c.Name,
 		// Taps are mirrored on subjects that the gateway is subscribed to.
-		Options: append(h.auth(keys.RoleGateway), nats.NoEcho()), Log: log, OnStatus: g.members.Status,
+		Options: append(h.registerAuth(keys.RoleGateway), nats.NoEcho()), Log: log, OnStatus: g.members.Status,
 	}
 	return g, nil
+}
+
+// startBus starts the bus of the gateway, and makes that.
+func (g *gatewayPart) startBus(ctx context.Context, h *Host, epoch bus.Epoch) error {
+	c := h.cfg.Gateway
+	server, err := embedded.New(embedded.Config{
+		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: g.log,
+		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
+	})
+	if err != nil {
+		return fmt.Errorf("gateway.bus: %w", err)
+	}
+	if err := server.Start(ctx); err != nil {
+		return keyed("gateway.bus.listen", err)
+	}
+	g.server = server
+	g.conn, err = bus.Dial(bus.Config{
+		InProcess: server, Name: "gatebus gateway " + c.Name,
+		Options: server.ConnectOptions(keys.RoleGateway), Log: g.log,
+	})
+	if err != nil {
+		return err
+	}
+	g.gateway, err = gateway.New(c.Config, epoch, g.conn, server, h.log)
+	return err
+}
+
+// dialBus makes a gateway whose bus runs elsewhere.
+func (g *gatewayPart) dialBus(h *Host, epoch bus.Epoch) (err error) {
+	c := h.cfg.Gateway
+	g.external = newExternal("the bus", c.Bus.URL, g.log)
+	var made atomic.Pointer[gateway.Gateway] // the connection may be up before
+	g.conn, err = bus.Dial(bus.Config{
+		URLs: c.Bus.URL, Name: "gatebus gateway " + c.Name + " bus",
+		Options: h.natsAuth(keys.RoleGateway), Log: g.log,
+		OnStatus: func(up bool, cause error) {
+			if gw := made.Load(); g.external.status(up, cause) && gw != nil {
+				gw.Reconnected()
+			}
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("gateway.bus.url: %w", err)
+	}
+	g.external.made(g.conn)
+	g.gateway, err = gateway.New(c.Config, epoch, g.conn, nil, h.log)
+	made.Store(g.gateway)
+	return err
+}
+
+// processAddress tells a process from others of its name where it has no address for
+// NATS: by the host, and the port of a listener.
+func (h *Host) processAddress(listen string) (string, error) {
+	host := h.cfg.Advertise
+	if host == "" {
+		var err error
+		if host, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("advertise: the host has no name: %w; set the address of this host", err)
+		}
+	}
+	_, port, err := net.SplitHostPort(listen)
+	if err != nil { // a socket
+		return host + ":" + listen, nil
+	}
+	return net.JoinHostPort(host, port), nil
 }
 
 // registers are the registers' URLs, with the real port of one that runs here
 // and took a free one.
 func (h *Host) registers(at *Addresses) []string {
-	if at.Register == "" {
+	if !h.cfg.RegisterIsOwn() {
 		return h.cfg.Registers
 	}
 	urls := make([]string, len(h.cfg.Registers))
@@ -113,12 +180,24 @@ func (h *Host) registers(at *Addresses) []string {
 	return urls
 }
 
-// auth is how a role connects over TCP: with a proof that it has the secret, and
+// registerAuth is how a role connects to the registers: with a proof that it has the secret, and
 // with TLS, if there are such.
-func (h *Host) auth(r keys.Role) (opts []nats.Option) {
-	if h.keys != nil {
+func (h *Host) registerAuth(r keys.Role) (opts []nats.Option) {
+	switch {
+	case h.cfg.RegistersAreYours():
+		return h.natsAuth(r)
+	case h.keys != nil:
 		opts = h.keys.ConnectOptions(r)
 	}
+	return h.withTLS(opts)
+}
+
+// natsAuth is how a role connects to a NATS cluster that gatebus does not run.
+func (h *Host) natsAuth(r keys.Role) []nats.Option {
+	return h.withTLS(append(slices.Clone(h.nats), nats.CustomInboxPrefix(keys.InboxPrefix(r))))
+}
+
+func (h *Host) withTLS(opts []nats.Option) []nats.Option {
 	if h.certs != nil {
 		opts = append(opts, nats.Secure(h.certs.Client()))
 	}
@@ -141,7 +220,9 @@ func (g *gatewayPart) stats() any {
 
 func (g *gatewayPart) show(s *shown) {
 	s.member(g.self, g.members)
-	s.servers["bus"] = g.server.Stats
+	if g.server != nil {
+		s.servers["bus"] = g.server.Stats
+	}
 	s.Gateway(g.gateway)
 }
 
@@ -152,12 +233,18 @@ func (g *gatewayPart) release() {
 	if g.conn != nil {
 		g.conn.Close()
 	}
-	stopServer(g.server, g.log)
+	if g.server != nil {
+		stopServer(g.server, g.log)
+	}
 }
 
 func (g *gatewayPart) checks() []admin.Check {
+	busCheck := serverCheck(configs.ReadyBus, g.server)
+	if g.external != nil {
+		busCheck = g.external.check(configs.ReadyBus, g.largest)
+	}
 	return []admin.Check{
-		serverCheck(configs.ReadyBus, g.server),
+		busCheck,
 		joinedCheck(configs.RoleGateway, g.members),
 		{Name: configs.ReadyWorkers, Missing: g.missingWorkers},
 	}
@@ -190,7 +277,11 @@ func (g *gatewayPart) run(ctx context.Context) error {
 		return err
 	}
 	defer service.Stop()
-	if err := g.gateway.Attach(registers); err != nil {
+	attach := g.gateway.Attach
+	if g.sameNATS {
+		attach = g.gateway.AttachShared
+	}
+	if err := attach(registers); err != nil {
 		return err
 	}
 	// The gateway says goodbye to the registers before it closes its clients,

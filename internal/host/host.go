@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/gatebus/gatebus/configs"
 	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/certs"
@@ -31,7 +33,8 @@ type Host struct {
 	keys *keys.Keys // nil without a secret
 	// accept are those of another secret that is accepted too; empty if none is.
 	accept []*keys.Keys
-	certs  *certs.Certs // nil without TLS
+	certs  *certs.Certs  // nil without TLS
+	nats   []nats.Option // to log in to a NATS cluster that gatebus does not run
 
 	parts []part   // in the order in which they are stopped
 	api   *apiPart // one of them, or nil
@@ -94,6 +97,10 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 			return nil, at, fmt.Errorf("accept_secret: %w", err)
 		}
 		h.accept = []*keys.Keys{k}
+	}
+	var err error
+	if h.nats, err = cfg.NATS.Credentials().Options(); err != nil {
+		return nil, at, fmt.Errorf("nats: %w", err)
 	}
 	if cfg.TLS.On() {
 		c, err := certs.Load(certs.Files{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key, CA: cfg.TLS.CA}, log)

@@ -45,6 +45,9 @@ type report struct {
 
 func newReport(server *embedded.Server, client *register.Client) report {
 	r := report{Process: usage.Now(), MissedHeartbeats: client.Missed()}
+	if server == nil { // it is a client of somebody else's
+		return r
+	}
 	if n, err := server.Stats(); err == nil {
 		r.NATS = &n
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -39,15 +40,55 @@ func stopServer(s *embedded.Server, log *slog.Logger) {
 // registerPart is a register: a clustered NATS server, the registrar on it, and
 // its own membership.
 type registerPart struct {
-	log       *slog.Logger // names the register
-	server    *embedded.Server
+	log       *slog.Logger     // names the register
+	server    *embedded.Server // nil: it is a client of another one
+	external  *external        // the state of conn; nil: the server is its own
 	self      register.Member
 	client    *register.Client
-	conn      *bus.NATS // in process, to its own server
+	conn      *bus.NATS // to its server
 	registrar *register.Server
 }
 
+// joinRegister makes a register that is a client of a NATS cluster that gatebus does
+// not run.
+func (h *Host) joinRegister(at *Addresses) (_ *registerPart, err error) {
+	c := h.cfg.Register
+	log := h.log.With("register", c.Name)
+	r := &registerPart{log: log, external: newExternal("the register", c.URL, log)}
+	at.Register = c.URL[0]
+	r.self = register.Member{Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()), Version: buildinfo.Version()}
+	if r.self.Address, err = h.processAddress("register"); err != nil {
+		return nil, err
+	}
+	r.client, err = register.NewClient(register.ClientConfig{Self: r.self, Registers: c.URL, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	var made atomic.Pointer[register.Server] // the connection may be up before
+	r.conn, err = bus.Dial(bus.Config{
+		URLs: c.URL, Name: "gatebus register " + c.Name,
+		Options: h.natsAuth(keys.RoleRegister), Log: log,
+		OnStatus: func(up bool, cause error) {
+			r.external.status(up, cause)
+			if s := made.Load(); s != nil {
+				s.Status(up)
+			}
+			r.client.Status(up, cause)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("register.url: %w", err)
+	}
+	r.external.made(r.conn)
+	r.registrar = register.NewServer(r.self, r.conn, log)
+	made.Store(r.registrar)
+	return r, nil
+}
+
 func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPart, err error) {
+	if !h.cfg.RegisterIsOwn() {
+		return h.joinRegister(at)
+	}
 	c := h.cfg.Register
 	log := h.log.With("register", c.Name)
 	server, err := embedded.New(embedded.Config{
@@ -116,12 +157,17 @@ func registerKeyed(c *configs.Register, err error) error {
 func (r *registerPart) role() string { return string(register.RoleRegister) }
 
 func (r *registerPart) checks() []admin.Check {
+	if r.external != nil {
+		return []admin.Check{r.external.check(configs.ReadyNATS, 0)}
+	}
 	return []admin.Check{serverCheck(configs.ReadyNATS, r.server)} // it needs nobody else
 }
 
 func (r *registerPart) show(s *shown) {
 	s.member(r.self, r.client)
-	s.servers["register"] = r.server.Stats
+	if r.server != nil {
+		s.servers["register"] = r.server.Stats
+	}
 	s.Register(r.registrar)
 }
 
@@ -134,14 +180,24 @@ type registerStats struct {
 }
 
 func (r *registerPart) stats() any {
-	return registerStats{r.server.Name(), r.registrar.Members(), r.registrar.Notices(), newReport(r.server, r.client)}
+	return registerStats{r.serverName(), r.registrar.Members(), r.registrar.Notices(), newReport(r.server, r.client)}
+}
+
+// serverName is the name of its server in NATS, or where that is.
+func (r *registerPart) serverName() string {
+	if r.server != nil {
+		return r.server.Name()
+	}
+	return r.conn.Server()
 }
 
 func (r *registerPart) release() {
 	if r.conn != nil {
 		r.conn.Close()
 	}
-	stopServer(r.server, r.log)
+	if r.server != nil {
+		stopServer(r.server, r.log)
+	}
 }
 
 func (r *registerPart) run(ctx context.Context) error {
@@ -156,7 +212,9 @@ func (r *registerPart) run(ctx context.Context) error {
 	defer stop()
 	var group errgroup.Group
 	group.Go(func() error { return r.registrar.Run(serve) })
-	group.Go(func() error { return register.WatchTaps(serve, r.self.Name, r.conn, r.server) })
+	if r.server != nil { // on a cluster of somebody else's, frames of the bus are to be seen already, or are not
+		group.Go(func() error { return register.WatchTaps(serve, r.self.Name, r.conn, r.server) })
+	}
 	group.Go(func() error { defer stop(); return r.client.Run(ctx, r.conn) })
 	return group.Wait()
 }

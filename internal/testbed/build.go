@@ -57,10 +57,8 @@ func Program(dir string) (string, error) {
 	if err := touchSources(root); err != nil {
 		return "", err
 	}
-	if built.dir == "" {
-		if built.dir, err = os.MkdirTemp("", "gatebus-testbed-"); err != nil {
-			return "", fmt.Errorf("testbed: %w", err)
-		}
+	if err := makeBuiltLocked(); err != nil {
+		return "", err
 	}
 	path := filepath.Join(built.dir, strconv.Itoa(len(built.paths)), filepath.Base(dir))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -80,6 +78,17 @@ func Program(dir string) (string, error) {
 	}
 	built.paths[dir] = path
 	return path, nil
+}
+
+// makeBuiltLocked makes the directory of the programs.
+func makeBuiltLocked() (err error) {
+	if built.dir != "" {
+		return nil
+	}
+	if built.dir, err = os.MkdirTemp("", "gatebus-testbed-"); err != nil {
+		return fmt.Errorf("testbed: %w", err)
+	}
+	return nil
 }
 
 // touchSources looks at every file that the binary may be made of. The go
