@@ -194,6 +194,13 @@ func TestErrors(t *testing.T) {
 			`host.yaml:7: registers[4]: "h:0" is not an address to connect to` + url,
 			`host.yaml:8: registers[5]: "0.0.0.0:1" is not an address to connect to` + url,
 			`host.yaml:9: registers[6]: "" is not host:port` + url}},
+		{"your NATS", "secret: 0123456789abcdef\nnats: {user: u, password: hunter2, nkey: none}\ngateway:\n  bus:\n    listen: 127.0.0.1:1\n    url:\n    - nats://u:hunter2@h:1\n    - tls://h:1\n    - h:0\nregister: {url: [h:1]}\n", []string{
+			"host.yaml:2: nats.nkey: none cannot be read: no such file or directory",
+			"host.yaml:6: gateway.bus.url: gateway.bus.listen is set as well; remove one of the two",
+			"host.yaml:7: gateway.bus.url[0]: the URL has a user or password; put them into nats.user and nats.password",
+			"host.yaml:8: gateway.bus.url[1]: tls://h:1 is for TLS, and no certificates are set; set tls.ca, or write nats://",
+			`host.yaml:9: gateway.bus.url[2]: "h:0" is not an address to connect to` + url,
+			"host.yaml:10: register.url: the secret is for registers with NATS servers of their own, and this one would be reached with it; remove secret and secret_file, and set nats.user, nats.creds or nats.nkey"}},
 		{"no registers", "worker:\nregisters: []\n", []string{
 			"host.yaml:2: registers: it is empty, and a gateway, worker or api needs one to be found; write at least one, such as [nats://127.0.0.1:4222]"}},
 		{"advertise with port", "advertise: 10.0.0.1:80\n", []string{

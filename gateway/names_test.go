@@ -274,3 +274,22 @@ func TestNameGoesMeanwhile(t *testing.T) {
 		equal(t, "ended", r.ended, 1)
 	})
 }
+
+// When the connection to a bus that runs elsewhere was lost, workers are told that what
+// they know may be old.
+func TestNamesLost(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		f.gw.Reconnected() // nobody has asked: nothing to tell
+		r := newNameReader(f, "w1", func() bus.OpenReply { return bus.OpenReply{} })
+		r.ask()
+		synctest.Wait()
+		if r.ended != 1 {
+			t.Fatalf("the end of request %d has come, want 1", r.ended)
+		}
+		f.gw.Reconnected()
+		synctest.Wait()
+		if r.ended != 0 {
+			t.Error("the worker was not told")
+		}
+	})
+}

@@ -458,3 +458,24 @@ func TestGatewayDownBadMessages(t *testing.T) {
 		}
 	})
 }
+
+// A register that is cut off from a NATS cluster that it is a client of takes nobody for
+// dead meanwhile, and notices afterwards who is.
+func TestRegisterThatIsCutOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		r := c.wholeRegister("r1", 1)
+		x := c.receiver("x1", "x")
+		g := c.join(gatewayMember("g1", 10))
+		pass(3 * time.Second)
+		r.Status(false)
+		g.conn.Close()
+		pass(time.Minute)
+		if n := len(r.Members(RoleGateway)); n != 1 {
+			t.Errorf("it knows %d gateways while it hears nobody, want 1", n)
+		}
+		expect(t, "told while it hears nobody", x.got())
+		r.Status(true)
+		pass(downTime)
+		expect(t, "told afterwards", x.got(), "g1-a at g1:1")
+	})
+}

@@ -120,6 +120,21 @@ func TestNamesAnew(t *testing.T) {
 	})
 }
 
+// A gateway that was cut off from a bus that is not its own says that changes were lost.
+func TestNamesLost(t *testing.T) {
+	inBubble(t, Config{}, func(context.Context, *Event) error { return nil }, func(t *testing.T, f *fixture) {
+		g, _ := f.gateway("g1", 1), f.gateway("g2", 2)
+		g.tell(g.request(1), 1, ".")
+		equal(t, "known", f.gets(g, "u1", "g1"), "all")
+		g.changes(".")
+		equal(t, "not sure any more", f.gets(g, "u1", "g1"), "uid.u1 group.g1 all")
+		time.Sleep(sweepInterval)
+		synctest.Wait()
+		g.tell(g.request(2), 1, ".")
+		equal(t, "known again", f.gets(g, "u1", "g1"), "all")
+	})
+}
+
 // What does not follow the protocol is no reason to send less.
 func TestBadNames(t *testing.T) {
 	inBubble(t, Config{}, func(context.Context, *Event) error { return nil }, func(t *testing.T, f *fixture) {

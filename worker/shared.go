@@ -8,14 +8,19 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
-// goneInterval is how often a gateway that is off the tables is looked for on the bus
-// that it shares with others, and how long it is waited for.
-const goneInterval = time.Second
+const (
+	// goneInterval is how often a gateway that is off the tables is looked for on the
+	// bus that it shares with others, and how long it is waited for.
+	goneInterval = time.Second
+	// goneTries is how many times it may not answer in a row.
+	goneTries = 3
+)
 
 // watchGone finds out whether a gateway that the registers have lost is still there,
 // until ctx ends or the registers know it again: on a bus that is not its own the
-// connection is up whatever has become of it. The cluster says at once if nobody is
-// subscribed to the gateway's subjects any more; then the link is over.
+// connection is up whatever has become of it. The link is over if the cluster says that
+// nobody is subscribed to the gateway's subjects, or if, as somebody looks on there,
+// nobody answers.
 func (l *link) watchGone(ctx context.Context) {
 	l.mu.Lock()
 	twice := l.watched
@@ -26,7 +31,7 @@ func (l *link) watchGone(ctx context.Context) {
 	}
 	tick := time.NewTicker(goneInterval)
 	defer tick.Stop()
-	for l.lookForGateway(ctx) {
+	for silent := 0; l.lookForGateway(ctx, &silent); {
 		select {
 		case <-ctx.Done():
 			return
@@ -36,8 +41,8 @@ func (l *link) watchGone(ctx context.Context) {
 	l.w.nudge()
 }
 
-// lookForGateway tells whether to look again.
-func (l *link) lookForGateway(ctx context.Context) (again bool) {
+// lookForGateway tells whether to look again. silent counts the tries without an answer.
+func (l *link) lookForGateway(ctx context.Context, silent *int) (again bool) {
 	l.mu.Lock()
 	conn := l.conn
 	l.watched = l.gone && !l.deaf && !l.old
@@ -46,11 +51,21 @@ func (l *link) lookForGateway(ctx context.Context) (again bool) {
 	if !again || conn == nil {
 		return again
 	}
-	ctx, cancel := context.WithTimeout(ctx, goneInterval)
+	one, cancel := context.WithTimeout(ctx, goneInterval)
 	defer cancel()
-	_, err := conn.Request(ctx, &bus.Msg{Subject: bus.CommandSubject(l.gateway(), bus.OpHello)})
-	if !errors.Is(err, bus.ErrNoResponders) {
-		return !errors.Is(err, bus.ErrClosed)
+	_, err := conn.Request(one, &bus.Msg{Subject: bus.CommandSubject(l.gateway(), bus.OpHello)})
+	switch {
+	case err == nil:
+		*silent = 0
+		return true
+	case errors.Is(err, bus.ErrClosed) || ctx.Err() != nil:
+		return false
+	case errors.Is(err, context.DeadlineExceeded):
+		if *silent++; *silent < goneTries {
+			return true
+		}
+	case !errors.Is(err, bus.ErrNoResponders):
+		return true // the connection is down for now
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
