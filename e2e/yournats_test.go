@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -9,9 +10,11 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/nats-io/nats.go"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/gateway"
+	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/internal/testbed"
 	"github.com/gatebus/gatebus/worker"
 )
@@ -89,19 +92,24 @@ func (y *yours) refusals() {
 // A server of the cluster is killed under load, and then a worker: nothing is lost,
 // overtaken or answered twice, and no client is disconnected.
 func TestYourNATSLosesServer(t *testing.T) {
-	const clients, frames = 40, 400
+	for _, routing := range []gateway.Routing{gateway.RouteQueue, gateway.RouteSticky} {
+		t.Run(string(routing), func(t *testing.T) { losesServer(t, "gateway.routing="+string(routing)) })
+	}
+}
+
+func losesServer(t *testing.T, set string) {
+	const clients, frames = 40, 1500
 	y := newYours(t, 3)
 	r := y.start("register", "r1")
-	g1, g2 := y.start("gateway", "g1", "gateway.ack_wait=1s"), y.start("gateway", "g2", "gateway.ack_wait=1s")
+	g1, g2 := y.start("gateway", "g1", set), y.start("gateway", "g2", set)
 	w1, w2 := y.start("worker", "w1"), y.start("worker", "w2")
 	must(t, testbed.WaitReady(soon(t), r, g1, g2, w1, w2))
 	must(t, awaitLinks(t, w1, 2))
 	must(t, awaitLinks(t, w2, 2))
 
-	load := testbed.StartLoad(t, clients, testbed.Numbered{Frames: frames, Every: 15 * time.Millisecond}, ws(t, g1), ws(t, g2))
+	load := testbed.StartLoad(t, clients, testbed.Numbered{Frames: frames, Window: 8, Every: 2 * time.Millisecond}, ws(t, g1), ws(t, g2))
 	must(t, load.WaitAnswered(soon(t), clients*frames/10))
-	// The one that the first gateway is connected to: something is lost for sure.
-	y.lose(g1)
+	y.lose(g1) // what is under way there is lost
 	must(t, load.WaitMore(soon(t), clients*frames/10))
 	w1.Kill()
 	total, err := load.Wait(soon(t))
@@ -112,6 +120,9 @@ func TestYourNATSLosesServer(t *testing.T) {
 	s1, s2 := gatewayStats(t, g1), gatewayStats(t, g2)
 	t.Logf("%d frames in %v; slowest answer %v; given out again: %d, late replies: %d", total.Answered, total.Took.Round(1e6),
 		total.Slowest.Round(1e6), s1.Redelivery+s2.Redelivery, s1.LateReply+s2.LateReply)
+	if s1.Redelivery+s2.Redelivery == 0 {
+		t.Error("neither the server nor the worker had a frame: nothing was tested")
+	}
 	if n := s1.DroppedPoison + s2.DroppedPoison + s1.DroppedHold + s2.DroppedHold; n != 0 {
 		t.Errorf("%d events were dropped: %+v, %+v", n, s1, s2)
 	}
@@ -189,6 +200,22 @@ func TestYourNATSPushesAndMembers(t *testing.T) {
 		}
 	}
 
+	// Who looks on sees answers, and does not keep a dead gateway alive.
+	observer, err := nats.Connect(url, nats.UserInfo("observer", "observer-password"), nats.CustomInboxPrefix("_INBOX_observer"))
+	must(t, err)
+	defer observer.Close()
+	answers, err := observer.SubscribeSync("gw.*.out.>")
+	must(t, err)
+	_, err = observer.SubscribeSync("gw.*.do.*")
+	must(t, err)
+	must(t, observer.FlushTimeout(testbed.Patience))
+	echoes(t, c1, "seen")
+	seen, err := answers.NextMsg(testbed.Patience)
+	must(t, err)
+	if string(seen.Data) != "seen" {
+		t.Errorf("an observer sees %q", seen.Data)
+	}
+
 	// A gateway that dies is off the workers' links when its lease is over; one that is
 	// started again serves with each event once.
 	g2.Kill()
@@ -238,6 +265,74 @@ func TestYourNATSHoldsAndDrains(t *testing.T) {
 	exits(t, g, 0)
 	must(t, awaitLinks(t, w2, 0))
 	y.refusals()
+}
+
+// The bus is on the cluster, with nkeys and TLS; the registers are those of gatebus, with
+// the secret. What is pushed comes once by either way, and taps are at the registers.
+func TestYourNATSForTheBusOnly(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ca := testbed.NewAuthority(t, dir, "ca")
+	var hosts []string
+	for i := range 9 {
+		hosts = append(hosts, testbed.Host(1+i), testbed.Host(201+i))
+	}
+	cert, key := ca.Issue(t, "host", time.Time{}, hosts...)
+	k, err := keys.Derive("this is the key pair of their users")
+	must(t, err)
+	var users []string
+	for _, role := range []keys.Role{keys.RoleGateway, keys.RoleWorker} {
+		users = append(users, fmt.Sprintf("{nkey: %s}", k.Public(role)))
+		must(t, os.WriteFile(filepath.Join(dir, string(role)), k.Seed(role), 0o600))
+	}
+	theirs := testbed.StartNATS(t, 2, fmt.Sprintf("authorization {users: [%s]}\ntls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}", strings.Join(users, ", "), cert, key, ca.File))
+	set := []string{"tls.ca=" + ca.File, "tls.cert=" + cert, "tls.key=" + key, "tls.verify=true", "secret=" + clusterSecret}
+	cluster := testbed.NewCluster(t, 1, set...)
+	y := &yours{t: t, nats: theirs}
+	login := func(role keys.Role) []string {
+		return append(set, "registers="+cluster.URLs(), "nats.nkey="+filepath.Join(dir, string(role)))
+	}
+	r := cluster.Register(0)
+	g1, g2 := y.startAs(login(keys.RoleGateway), "gateway", "g1"), y.startAs(login(keys.RoleGateway), "gateway", "g2")
+	w := y.startAs(login(keys.RoleWorker), "worker", "w1")
+	must(t, testbed.WaitReady(soon(t), r, g1, g2, w))
+	must(t, awaitLinks(t, w, 2))
+	c1, c2 := dial(t, ws(t, g1)), dial(t, ws(t, g2))
+	echoes(t, c1, "one")
+	echoes(t, c2, "two")
+
+	seed, _ := credentials(t, clusterSecret, "observer")
+	secure := []string{"-s", cluster.URLs(), "--tlsca", ca.File, "--tlscert", cert, "--tlskey", key}
+	tap := natsCommand(t, append([]string{"sub", "gw.*.in.>", "--raw", "--nkey", seed, "--inbox-prefix", "_INBOX_observer"}, secure...)...)
+	_, err = g1.WaitLog(soon(t), "this gateway is tapped")
+	must(t, err)
+	echoes(t, c1, "tapped")
+	_, err = tap.WaitOutput(soon(t), "^tapped$")
+	must(t, err)
+
+	seed, _ = credentials(t, clusterSecret, "worker")
+	for _, subject := range []string{"gw.all.push.all", "gw.g1.push.all"} {
+		exits(t, natsCommand(t, append([]string{"pub", subject, subject, "--nkey", seed}, secure...)...), 0)
+		reads(t, c1, subject)
+		echoes(t, c1, "once")
+	}
+	reads(t, c2, "gw.all.push.all")
+	echoes(t, c2, "once")
+}
+
+// A message that the cluster does not take is no frame that is held for ever: the gateway
+// says that it is not ready.
+func TestYourNATSTakesTooLittle(t *testing.T) {
+	t.Parallel()
+	y := &yours{t: t, nats: testbed.StartNATS(t, 1, "max_payload: 65536")}
+	r, g := y.startAs(nil, "register", "r1"), y.startAs(nil, "gateway", "g1")
+	must(t, testbed.WaitReady(soon(t), r))
+	must(t, testbed.Poll(soon(t), func() error {
+		if why, err := g.WaitUnready(soon(t)); err != nil || !strings.Contains(why, "takes messages of up to 65536 bytes") {
+			return fmt.Errorf("%w: %s", errNotYet, why)
+		}
+		return nil
+	}))
 }
 
 // Who has a wrong password is told so, by what it logs and by /readyz.
