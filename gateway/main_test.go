@@ -39,6 +39,17 @@ type fixture struct {
 // inBubble runs a test with a gateway that configure has adjusted.
 func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fixture)) {
 	t.Helper()
+	inBubbleOf(t, configure, func(f *fixture) bus.Server { return &f.bus }, fn)
+}
+
+// inBubbleElsewhere is inBubble with a bus that runs elsewhere.
+func inBubbleElsewhere(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fixture)) {
+	t.Helper()
+	inBubbleOf(t, configure, func(*fixture) bus.Server { return nil }, fn)
+}
+
+func inBubbleOf(t *testing.T, configure func(*Config), server func(*fixture) bus.Server, fn func(t *testing.T, f *fixture)) {
+	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		cfg := DefaultConfig()
 		if configure != nil {
@@ -46,7 +57,7 @@ func inBubble(t *testing.T, configure func(*Config), fn func(t *testing.T, f *fi
 		}
 		f := &fixture{t: t, log: &strings.Builder{}, listener: newPipeListener()}
 		conn := f.bus.Connect()
-		gw, err := New(cfg, bus.NewEpoch(time.Now()), conn, &f.bus, slog.New(slog.NewTextHandler(f.log, nil)))
+		gw, err := New(cfg, bus.NewEpoch(time.Now()), conn, server(f), slog.New(slog.NewTextHandler(f.log, nil)))
 		if err != nil {
 			t.Fatal(err)
 		}
