@@ -22,7 +22,7 @@ func natsCommand(t *testing.T, args ...string) *testbed.Process {
 		}
 		t.Skip(why)
 	}
-	if testbed.Secret != "" && !slices.Contains(args, "--nkey") {
+	if testbed.Secret != "" && !slices.Contains(args, "--nkey") && !slices.Contains(args, "--user") {
 		role := "worker"
 		if args[0] == "sub" {
 			role = "observer"

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -220,6 +221,8 @@ func TestYourNATSPushesAndMembers(t *testing.T) {
 	// started again serves with each event once.
 	g2.Kill()
 	must(t, awaitLinks(t, w, 1))
+	_, err = w.WaitLog(soon(t), "gateway is gone; link closed")
+	must(t, err)
 	g2 = g2.Again()
 	must(t, awaitLinks(t, w, 2))
 	c2 = dial(t, ws(t, g2))
@@ -233,6 +236,25 @@ func TestYourNATSPushesAndMembers(t *testing.T) {
 	must(t, testbed.WaitReady(soon(t), g2))
 	c2 = dial(t, ws(t, g2))
 	echoes(t, c2, "third life")
+	// And one elsewhere, which has the name when the lease of the one before is over.
+	g2.Kill()
+	g2 = y.start("gateway", "g2")
+	must(t, testbed.WaitReady(soon(t), g2))
+	c2 = dial(t, ws(t, g2)) // the worker is subscribed for the name already
+	echoes(t, c2, "served at once")
+	must(t, testbed.Poll(soon(t), func() error {
+		all := app.Gateways()
+		if !slices.ContainsFunc(all, func(l worker.GatewayLink) bool { return l.Up && l.Clients == addr(t, g2, "clients") }) {
+			return fmt.Errorf("%w: %+v", errNotYet, all)
+		}
+		return nil
+	}))
+	must(t, app.SendAll(worker.Text, []byte("to all")))
+	reads(t, c2, "to all")
+	echoes(t, c2, "nothing twice here either")
+	if all := app.Gateways(); len(all) != 2 {
+		t.Errorf("there are links %+v, want one for each name", all)
+	}
 	y.refusals()
 }
 

@@ -44,7 +44,7 @@ type ChangeKind struct {
 }
 
 // NewServer makes the registrar of a register, over a connection to its own
-// NATS server. Self is what the register announces about itself; it acts for
+// NATS server, or to a cluster that others run (see [Server.Status]). Self is what the register announces about itself; it acts for
 // the registers only while it is on its own table. The log should name the
 // register. It starts nothing.
 func NewServer(self Member, conn bus.Conn, log *slog.Logger) *Server {

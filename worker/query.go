@@ -354,7 +354,8 @@ func (p *pager) err() error {
 type GatewayLink struct {
 	Gateway bus.GatewayID `json:"gateway"`
 	Epoch   bus.Epoch     `json:"epoch"`
-	// Address is where its bus is, and Clients where its clients connect.
+	// Address is where its bus is, or on a bus that gateways share what tells its
+	// process from others; and Clients where its clients connect.
 	Address string `json:"address"`
 	Clients string `json:"clients"`
 	// Up tells whether the link is up now.
