@@ -181,6 +181,11 @@ func TestYourNATSPushesAndMembers(t *testing.T) {
 		t.Errorf("count is %d, want 2 clients", n)
 	}
 
+	tap := testbed.Start(t, testbed.Spec{Args: []string{"tap", "--registers", y.nats.URLs()},
+		Env: []string{"GATEBUS_NATS__USER=observer", "GATEBUS_NATS__PASSWORD=observer-password"}})
+	exits(t, tap, 1)
+	says(t, tap, "nats sub 'gw.*.out.>'")
+
 	// The plain command, with both forms of a target.
 	url := "nats://" + y.nats.Addrs[1]
 	login := []string{"-s", url, "--user", "application", "--password", "application-password", "--inbox-prefix", "_INBOX_application"}

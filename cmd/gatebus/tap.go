@@ -235,6 +235,10 @@ func (f *tapFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	if cfg.RegistersAreYours() { // as a plain subscriber it would count as a worker
+		return failed(errors.New("tap: gateways mirror nothing to a NATS cluster of your own, where the frames are already; " +
+			"subscribe there: nats sub 'gw.*.out.>' (docs/your-own-nats.md)"))
+	}
 	ctx, cancel := context.WithCancel(cmd.Context())
 	defer cancel()
 	conn, err := f.dial(ctx, cfg, cmd.ErrOrStderr())
