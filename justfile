@@ -13,13 +13,14 @@ dev *options:
 test:
     go test ./...
 
-# the same with the race detector, in random order
+# all but those with real processes, with the race detector and in random order
 race:
-    go test -race -shuffle=on ./...
+    go test -race -shuffle=on $(go list ./... | grep -v -e /e2e -e /examples -e /deploy)
 
-# tests with real processes, the nats command, Node.js and PHP; says what is skipped
+# tests with real processes, the nats command, Node.js, PHP, nginx and HAProxy, all of
+# it with the race detector; says what is skipped
 e2e:
-    go test -count=1 -v ./e2e ./examples
+    go test -race -count=1 -v ./e2e ./e2e/parity ./examples/... ./deploy/...
 
 # the chat page and those of the examples in Chromium; says if it is skipped
 browser:
