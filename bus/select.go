@@ -94,7 +94,7 @@ func CheckJSON(data []byte) error {
 	return nil
 }
 
-// surrogate reads uXXXX; 0 if there is something else.
+// surrogate reads u and four hexadecimal digits; 0 if there is something else.
 func surrogate(b []byte) int {
 	if len(b) < 5 || b[0] != 'u' {
 		return 0

@@ -147,3 +147,22 @@ func TestTapDisabled(t *testing.T) {
 		equal(t, "seen", len(w.seen()), 0)
 	})
 }
+
+// Nothing more is to be seen of a gateway that is told so while it is tapped.
+func TestTapIsTurnedOff(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		f.worker(echo)
+		registers, w := watch(f)
+		p := f.dial("/")
+		tell(t, registers, "r1", "gw.*.in.>")
+		p.send("x")
+		equal(t, "seen", len(w.seen()), 1)
+		cfg := *f.gw.config()
+		cfg.Tap.Enabled = false
+		if err := f.gw.Reload(cfg); err != nil {
+			t.Fatal(err)
+		}
+		p.send("y")
+		equal(t, "seen afterwards", len(w.seen()), 0)
+	})
+}

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 )
@@ -79,6 +80,43 @@ func TestCertificateIsReadAnew(t *testing.T) {
 	if now, _ := c.get(nil); now == was {
 		t.Error("the old one is in use")
 	}
+}
+
+// A reload reads the certificates of all listeners anew. One that is no good is said,
+// and the old one stays.
+func TestReloadReadsCertificates(t *testing.T) {
+	files, other := certified(t), certified(t)
+	inBubble(t, func(c *Config) { c.TLS = files }, func(t *testing.T, f *fixture) {
+		c := f.gw.listeners[0].certificate
+		if err := c.load(); err != nil {
+			t.Fatal(err)
+		}
+		was, _ := c.get(nil)
+		replace := func(path, by string) {
+			t.Helper()
+			data, err := os.ReadFile(by)
+			if err == nil {
+				err = os.WriteFile(path, data, 0o600)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace(files.Cert, other.Cert) // with the key of the old one still
+		if err := f.gw.Reload(*f.gw.config()); err == nil || !strings.Contains(err.Error(), "listener default: certificate "+files.Cert) {
+			t.Errorf("a certificate with the key of another: %v", err)
+		}
+		if now, _ := c.get(nil); now != was {
+			t.Error("the good one is gone")
+		}
+		replace(files.Key, other.Key)
+		if err := f.gw.Reload(*f.gw.config()); err != nil {
+			t.Error(err)
+		}
+		if now, _ := c.get(nil); now == was {
+			t.Error("the old one is in use")
+		}
+	})
 }
 
 // Who connects and does not begin with TLS is not waited for without end.

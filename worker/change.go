@@ -188,16 +188,18 @@ func (c Client) UpdateSession(ctx context.Context, change func(json.RawMessage) 
 	if err != nil {
 		return err
 	}
-	for {
+	for tries := 0; ; tries++ {
 		next, err := change(now.Data)
 		if err != nil {
 			return err
 		}
-		if now, err = c.SetSessionIf(ctx, now.Version, next); !errors.Is(err, ErrSessionChanged) {
+		now, err = c.SetSessionIf(ctx, now.Version, next)
+		switch {
+		case errors.Is(err, ErrSessionChanged): // again, if there is time
+		case err != nil && tries > 0 && ctx.Err() != nil:
+			return fmt.Errorf("%w, %d times: %w", ErrSessionChanged, tries, err)
+		default:
 			return err
-		}
-		if ctx.Err() != nil {
-			return fmt.Errorf("%w: %w", err, context.Cause(ctx))
 		}
 	}
 }

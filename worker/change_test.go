@@ -2,10 +2,12 @@ package worker
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
 )
@@ -72,4 +74,33 @@ func TestBindUndoesAfterDeadline(t *testing.T) {
 			})
 		})
 	}
+}
+
+// UpdateSession ends with its time, though somebody else is always faster.
+func TestUpdateSessionEnds(t *testing.T) {
+	inBubble(t, Config{}, func(context.Context, *Event) error { return nil }, func(t *testing.T, f *fixture) {
+		var version uint64
+		f.wrap = func(conn bus.Conn) bus.Conn {
+			return &scripted{conn, func(string, string) (bus.Answer, bool) {
+				time.Sleep(100 * time.Millisecond) // virtual
+				version++
+				a := bus.Answer{Result: bus.Result{Gateway: "g1", Clients: 1}, Version: version}
+				if version > 1 { // of what is to be set
+					a.Code, a.Error = bus.CodeSessionChanged, "changed"
+				}
+				return a, true
+			}}
+		}
+		f.gateway("g1", 1)
+		start, changes := time.Now(), 0
+		err := f.w.Cluster().Client("g1-1-1").UpdateSession(t.Context(), func(json.RawMessage) (json.RawMessage, error) {
+			if changes++; changes > 1000 {
+				return nil, errors.New("it does not end")
+			}
+			return json.RawMessage(`1`), nil
+		})
+		if took := time.Since(start); !errors.Is(err, ErrSessionChanged) || took < 4*time.Second || took > 6*time.Second {
+			t.Errorf("after %v and %d changes: %v", took, changes, err)
+		}
+	})
 }
