@@ -14,7 +14,9 @@ const (
 	// weighStep is from how much on a change of what waits is told to the sum, in
 	// bytes: so a frame that goes through costs no write to memory that all share.
 	weighStep = 4 << 10
-	// relief is how long what was closed has to show before more is.
+	// relief is how long too much has to last before clients are closed, or more of them:
+	// those that take it as fast as it comes, as after a stand-still of the workers, are
+	// not at fault.
 	relief = 100 * time.Millisecond
 )
 
@@ -93,10 +95,10 @@ func (g *Gateway) watch(ctx context.Context) {
 		case <-tick.C:
 			g.closeLate(time.Now())
 		case <-g.buffered.over:
-			g.relieve()
 			if !sleepUntil(ctx, time.Now().Add(relief)) {
 				return
 			}
+			g.relieve()
 		}
 	}
 }
