@@ -12,7 +12,8 @@ import (
 // What there is when a worker asks is told to that worker's address, in parts, of
 // which the last one ends with [AppendNamesEnd]; every change from then on, to all.
 // The messages come in the order of the changes, and before the first event of the
-// client that has caused one. Each begins with the gateway's epoch ([BeginBatch]),
+// client that has caused one. Other ways than an event can be faster than they are to
+// whom they tell of the client; who must not miss it asks again ([NamesRequest].Changes). Each begins with the gateway's epoch ([BeginBatch]),
 // and one for a single worker with the number of its request after that.
 
 // NamesSubject is where a gateway publishes which uids and groups its clients have,
@@ -112,6 +113,10 @@ func NextName(b []byte) (c NameChange, end bool, rest []byte, err error) {
 type NamesRequest struct {
 	Worker  WorkerAddress `json:"worker"`
 	Request uint64        `json:"request"`
+	// Changes asks not for what there is, which a request of this number has asked for,
+	// but for the end alone, after every change so far: the worker knows then that it
+	// has heard of what was the case when it asked.
+	Changes bool `json:"changes,omitempty"`
 }
 
 // Msg is the request as a message to a gateway.

@@ -69,8 +69,14 @@ func (n *names) publish(subject string, data []byte) {
 	}
 }
 
-// asked begins to tell a worker all names. It does not wait.
+// asked begins to tell a worker all names, or that it has been told of every change. It
+// does not wait.
 func (n *names) asked(r bus.NamesRequest) {
+	if r.Changes {
+		n.flush()
+		n.publish(bus.NamesFor(n.gw.name, r.Worker), bus.AppendNamesEnd(bus.BeginNames(bus.BeginBatch(nil, n.gw.epoch), r.Request)))
+		return
+	}
 	n.mu.Lock()
 	n.telling[r.Worker] = r.Request
 	n.mu.Unlock()

@@ -28,6 +28,7 @@ type nameReader struct {
 	present map[bus.Target]bool
 	ended   uint64 // the request whose end has come
 	late    []string
+	missing func() bool // tells at an end whether something was to come before it
 }
 
 func newNameReader(f *fixture, name string, choose func() bus.OpenReply) *nameReader {
@@ -97,7 +98,9 @@ func (r *nameReader) names(m *bus.Msg) error {
 		}
 		switch {
 		case end:
-			r.ended = request
+			if r.ended = request; r.missing != nil && r.missing() {
+				r.late = append(r.late, "a change")
+			}
 		case c.Present:
 			r.present[c.Target] = true
 		default:
@@ -290,6 +293,35 @@ func TestNamesLost(t *testing.T) {
 		synctest.Wait()
 		if r.ended != 0 {
 			t.Error("the worker was not told")
+		}
+	})
+}
+
+// Who asks for the changes alone has heard of every one before the end.
+func TestChangesAlone(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		r := newNameReader(f, "wa", func() bus.OpenReply { return bus.OpenReply{} })
+		r.ask()
+		synctest.Wait()
+		check := bus.NamesRequest{Worker: r.at, Request: r.request, Changes: true}
+		for i := range 1000 {
+			name := bus.Target{Scope: bus.ToUID, Name: fmt.Sprint("u", i)}
+			r.mu.Lock()
+			r.ended, r.missing = 0, func() bool { return !r.present[name] }
+			r.mu.Unlock()
+			f.gw.index.mu.Lock()
+			f.gw.names.changed(name.Scope, name.Name, true)
+			f.gw.index.mu.Unlock()
+			if err := r.conn.Publish(check.Msg("g1")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			r.mu.Lock()
+			equal(t, "ended", r.ended, r.request)
+			r.mu.Unlock()
+		}
+		if len(r.late) > 0 {
+			t.Errorf("the end came before %d changes", len(r.late))
 		}
 	})
 }

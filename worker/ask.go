@@ -117,6 +117,7 @@ func (l *link) request(ctx context.Context, m *bus.Msg) (a bus.Answer, err error
 	if err != nil {
 		return a, err
 	}
+	l.names.release() // it may be about those that frames were just sent to
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	answer, err := conn.Request(ctx, m)

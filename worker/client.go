@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ func (c Client) Send(kind Kind, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("worker: send to %s: %w", c.id, err)
 	}
-	if err := c.cluster.publish(l, m); err != nil {
+	if err := c.cluster.w.publish(l, m); err != nil {
 		return fmt.Errorf("worker: send to %s: %w", c.id, err)
 	}
 	return nil
@@ -58,10 +59,10 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 // handler could do something about, and no reason to close its own client.
 //
 // With several gateways, what is sent to a uid or a group goes only to those that
-// have said that they have such clients. They say so before they hand on the first
-// event of a client that was given one, and a worker knows of what it has given
-// itself, and of what a gateway has answered it. A worker that learns of a client in
-// another way, past all gateways, may be faster than that.
+// have such clients, as they say. A frame that is for none of a gateway's is kept until
+// the gateway has said, some milliseconds later at most, that there was none when it was
+// sent: however the sender has learned of a client, it reaches it. Frames to one name
+// keep their order then, too; one to the client's id may be there before.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
@@ -112,7 +113,7 @@ func (c *Cluster) SendGroups(groups []string, kind Kind, data []byte, except ...
 // gateway, also those that have not said that they have such clients: who sees that a
 // client is there, in whatever way, reaches it. The error may be a *PartialError.
 func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error) {
-	messages, err := c.messages(p, false)
+	messages, err := c.messages(p)
 	if err != nil {
 		return 0, err
 	}
@@ -139,22 +140,33 @@ func (c *Cluster) Push(ctx context.Context, p bus.Push) (clients int, err error)
 
 // push publishes a frame on all links.
 func (c *Cluster) push(p bus.Push) error {
-	messages, err := c.messages(p, true)
+	messages, err := c.messages(p)
 	if err != nil {
 		return err
 	}
-	var wrong error
+	var (
+		wrong error
+		own   *bus.Push // p, with what the caller may change
+	)
 	for l, m := range messages {
-		if err := c.publish(l, m); errors.Is(err, bus.ErrTooLarge) {
+		if !l.names.may(&p) {
+			if own == nil {
+				own = new(p)
+				own.Data, own.Names = bytes.Clone(p.Data), slices.Clone(p.Names)
+			}
+			if l.names.keep(own, &bus.Msg{Subject: m.Subject, Header: m.Header, Data: own.Data}) {
+				continue
+			}
+		}
+		if err := c.w.publish(l, m); errors.Is(err, bus.ErrTooLarge) {
 			wrong = fmt.Errorf("worker: send: %w", err)
 		}
 	}
 	return wrong
 }
 
-// messages are what is to be published on each link; with spare, those are left out
-// that have nobody whom the push is for, as far as is known.
-func (c *Cluster) messages(p bus.Push, spare bool) (map[*link]*bus.Msg, error) {
+// messages are what is to be published on each link.
+func (c *Cluster) messages(p bus.Push) (map[*link]*bus.Msg, error) {
 	all, err := p.Msg(bus.AllGateways) // the subject aside, it is mostly the same for all
 	if err != nil {
 		return nil, fmt.Errorf("worker: send: %w", err)
@@ -179,10 +191,6 @@ func (c *Cluster) messages(p bus.Push, spare bool) (map[*link]*bus.Msg, error) {
 		if p.Target.Scope == bus.ToClient && !l.has(bus.ClientID(p.Target.Name)) {
 			continue
 		}
-		if spare && !l.may(&own) {
-			c.w.count.spared.Add(1)
-			continue
-		}
 		subject, err := bus.PushSubject(l.gateway(), p.Target)
 		if err != nil {
 			return nil, fmt.Errorf("worker: send: %w", err)
@@ -198,19 +206,9 @@ func (l *link) has(id bus.ClientID) bool {
 	return err == nil && l.key() == linkKey{g, epoch}
 }
 
-// may tells whether the gateway may have clients that a push is for.
-func (l *link) may(p *bus.Push) bool {
-	if s := p.Target.Scope; s == bus.ToUIDs || s == bus.ToGroups {
-		return slices.ContainsFunc(p.Names, func(name string) bool {
-			return l.names.may(bus.Target{Scope: p.Target.Scope.One(), Name: name})
-		})
-	}
-	return l.names.may(p.Target)
-}
-
 // publish publishes on a link. An error wraps ErrNoGateway, and is counted, or
 // bus.ErrTooLarge.
-func (c *Cluster) publish(l *link, m *bus.Msg) error {
+func (w *Worker) publish(l *link, m *bus.Msg) error {
 	conn, err := l.reach()
 	if err == nil {
 		if err = conn.Publish(m); err == nil || errors.Is(err, bus.ErrTooLarge) {
@@ -218,7 +216,7 @@ func (c *Cluster) publish(l *link, m *bus.Msg) error {
 		}
 		err = fmt.Errorf("%w %s: %w", ErrNoGateway, l.gateway(), err)
 	}
-	c.w.count.unreached.Add(1)
+	w.count.unreached.Add(1)
 	return err
 }
 

@@ -89,6 +89,12 @@ func newLink(w *Worker, m register.Member) *link {
 		jobs:  newTally(0), joined: make(chan struct{}), reached: make(chan struct{}),
 	}
 	l.replies = batch.New(l.send, l.senders.Go, nil)
+	l.names.publish = func(m *bus.Msg) { _ = w.publish(l, m) } // which counts an error
+	l.names.check = func(on bus.ConnID, request uint64) *bus.Msg {
+		r := bus.NamesRequest{Worker: bus.NewWorkerAddress(w.instance, on), Request: request, Changes: true}
+		return r.Msg(g)
+	}
+	l.names.spared = func(pushes int) { w.count.spared.Add(int64(pushes)) }
 	return l
 }
 
@@ -102,6 +108,7 @@ func (l *link) run(ctx context.Context) error {
 		return err
 	}
 	l.progress(ctx)
+	l.names.release()
 	l.replies.Flush()
 	if l.isUp() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)

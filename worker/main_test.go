@@ -49,6 +49,8 @@ type fakeGateway struct {
 	replies []string
 	pushes  []string
 	asked   []bus.NamesRequest
+	checked int                                      // requests for changes alone that were answered
+	mute    bool                                     // it does not answer those
 	lists   func(bus.ListRequest) (bus.Answer, bool) // false: it is silent
 }
 
@@ -147,7 +149,17 @@ func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway 
 			if err != nil {
 				f.t.Error(err)
 			}
-			g.asked = append(g.asked, r)
+			switch {
+			case !r.Changes:
+				g.asked = append(g.asked, r)
+			case g.mute:
+			default:
+				g.checked++
+				data := bus.AppendNamesEnd(bus.BeginNames(bus.BeginBatch(nil, g.epoch), r.Request))
+				if err := g.conn.Publish(&bus.Msg{Subject: bus.NamesFor(g.name, r.Worker), Data: data}); err != nil {
+					f.t.Error(err)
+				}
+			}
 			return
 		}
 		if m.Subject == bus.CommandSubject(g.name, bus.OpList) && g.lists != nil {

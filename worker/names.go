@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,11 @@ const expectFor = time.Minute
 // names is what a gateway has told of the uids and groups that its clients have: a
 // push to another one need not go there. While that is not known for sure, it does.
 type names struct {
+	// set at construction
+	publish func(*bus.Msg)                               // to the gateway
+	check   func(on bus.ConnID, request uint64) *bus.Msg // asks whether there were changes
+	spared  func(pushes int)                             // counts
+
 	mu      sync.RWMutex
 	request uint64     // numbers what was asked; 0: nothing was
 	on      bus.ConnID // the connection that it was asked on
@@ -22,6 +28,7 @@ type names struct {
 	present map[bus.Target]struct{}
 	// expected are those that an answer from here has given, and until when.
 	expected map[bus.Target]time.Time
+	doubts   doubts
 }
 
 // ask begins anew, on a connection; the request is to be sent then. lost is how many
@@ -30,7 +37,8 @@ func (n *names) ask(on bus.ConnID, lost uint64) (request uint64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.request++
-	n.on, n.lost, n.known, n.present = on, lost, false, map[bus.Target]struct{}{}
+	n.unknownLocked()
+	n.on, n.lost, n.present = on, lost, map[bus.Target]struct{}{}
 	return n.request
 }
 
@@ -45,7 +53,15 @@ func (n *names) asked(on bus.ConnID, lost uint64) bool {
 func (n *names) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.on, n.known, n.present = 0, false, nil
+	n.unknownLocked()
+	n.on = 0
+}
+
+// unknownLocked says that nothing is sure any more: what was kept goes to the gateway.
+func (n *names) unknownLocked() {
+	n.known, n.present = false, nil
+	n.releaseLocked()
+	n.doubts.asked = time.Time{} // its answer is of no use
 }
 
 // receive takes what a gateway of the epoch tells, on the connection of the address.
@@ -64,7 +80,7 @@ func (n *names) receive(m *bus.Msg, epoch bus.Epoch, at bus.WorkerAddress) error
 		return nil // was not asked for, or on a former connection
 	}
 	if of != epoch {
-		n.known, n.present = false, nil // another life of the gateway: its link will ask
+		n.unknownLocked() // another life of the gateway: its link will ask
 		return nil
 	}
 	if to != "" {
@@ -73,23 +89,32 @@ func (n *names) receive(m *bus.Msg, epoch bus.Epoch, at bus.WorkerAddress) error
 			return err
 		}
 	}
+	appeared := false
 	for len(rest) > 0 {
 		var c bus.NameChange
 		var end bool
 		if c, end, rest, err = bus.NextName(rest); err != nil {
-			n.known, n.present = false, nil
+			n.unknownLocked()
 			return err
 		}
 		switch {
 		case end && to == "":
-			n.on, n.known = 0, false // changes were lost; to be asked for again
+			n.unknownLocked()
+			n.on = 0 // changes were lost; to be asked for again
+			return nil
+		case end && n.known:
+			n.checkedLocked()
 		case end:
 			n.known = true
 		case c.Present:
 			n.present[c.Target] = struct{}{}
+			appeared = true
 		default:
 			delete(n.present, c.Target)
 		}
+	}
+	if appeared {
+		n.appearedLocked()
 	}
 	return nil
 }
@@ -114,9 +139,10 @@ func (n *names) expect(uid string, groups []string) {
 	for _, g := range groups {
 		n.expected[bus.Target{Scope: bus.ToGroup, Name: g}] = until
 	}
+	n.appearedLocked()
 }
 
-// sweep forgets what is expected no more.
+// sweep forgets what is expected no more, and all if the gateway does not answer.
 func (n *names) sweep(now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -125,18 +151,36 @@ func (n *names) sweep(now time.Time) {
 			delete(n.expected, t)
 		}
 	}
+	if asked := n.doubts.asked; !asked.IsZero() && now.Sub(asked) >= sweepInterval {
+		n.unknownLocked()
+		n.on = 0
+	}
 }
 
 // may tells whether the gateway may have clients that a push is for.
-func (n *names) may(t bus.Target) bool {
-	if t.Scope != bus.ToUID && t.Scope != bus.ToGroup {
-		return true
-	}
+func (n *names) may(p *bus.Push) bool {
 	n.mu.RLock()
 	defer n.mu.RUnlock()
+	return n.mayLocked(p)
+}
+
+func (n *names) mayLocked(p *bus.Push) bool {
 	if !n.known {
 		return true
 	}
+	switch p.Target.Scope {
+	case bus.ToUID, bus.ToGroup:
+		return n.hasLocked(p.Target)
+	case bus.ToUIDs, bus.ToGroups:
+		return slices.ContainsFunc(p.Names, func(name string) bool {
+			return n.hasLocked(bus.Target{Scope: p.Target.Scope.One(), Name: name})
+		})
+	default:
+		return true
+	}
+}
+
+func (n *names) hasLocked(t bus.Target) bool {
 	if _, ok := n.present[t]; ok {
 		return true
 	}

@@ -9,6 +9,28 @@ import (
 	"github.com/gatebus/gatebus/worker"
 )
 
+// Who has seen a client come in can send to its names at once, though the gateway's
+// word on them may come later.
+func TestSendToWhoCameIn(t *testing.T) {
+	c := start(t, 2)
+	cluster := c.Cluster()
+	for i := range 300 {
+		name := fmt.Sprintf("name %d", i)
+		cl := c.Dial(at(i%2, url.Values{"uid": {name}, "group": {name}}))
+		for _, err := range []error{
+			cluster.SendUID(name, worker.Text, []byte("uid")),
+			cluster.SendGroups([]string{"nobody", name}, worker.Text, []byte("groups")),
+		} {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		cl.Expect("uid")
+		cl.Expect("groups")
+		cl.Close()
+	}
+}
+
 // What was asked for can be sent to: a name that a gateway has told of in an answer is
 // not spared, though its word on names may come later.
 func TestSendToWhatWasListed(t *testing.T) {

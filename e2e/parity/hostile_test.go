@@ -51,8 +51,6 @@ func (p *pond) carries(name string) {
 	m := p.dial(1, query.Encode())
 	m.Send("who am I")
 	m.Expect(fmt.Sprintf("/pond [] %s [%s] ", name, name))
-	// That the client has the name was heard from the client: a push that is not
-	// counted may be faster than the gateway's word to the pusher.
 	for _, scope := range []bus.Scope{bus.ToUID, bus.ToGroup} {
 		is(p, 1)(p.cluster.Push(p.Context(), bus.Push{Target: bus.Target{Scope: scope, Name: name}, Kind: worker.Text, Data: []byte("there")}))
 		m.Expect("there")
