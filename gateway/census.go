@@ -163,7 +163,7 @@ func (n *census) take(ctx context.Context) {
 // workers are the connections that can be asked. Whoever has an event that is out
 // is among them or among the roster's others: the server has routed all of them.
 func (n *census) workers(ctx context.Context) (map[bus.ConnID]struct{}, error) {
-	n.gw.roster.flush()
+	n.gw.dispatch.flush()
 	ctx, cancel := context.WithTimeout(ctx, censusPatience)
 	defer cancel()
 	if err := n.gw.conn.Flush(ctx); err != nil {

@@ -300,18 +300,30 @@ func (c *client) noRespondersLocked(e *event, m *bus.Msg) {
 const headerSubject = "Nats-Subject"
 
 // bounced is noRespondersLocked for an event that went in a batch, as far as it
-// was published with the stamp.
-func (c *client) bounced(e *event, stamp uint64) {
+// was published with the stamp. It tells whether the event is to go out again, which
+// advance does.
+func (c *client) bounced(e *event, stamp uint64) (back bool) {
 	c.mu.Lock()
 	switch {
 	case e.stamp != stamp || e.delivery == 0:
 	case e.state == out:
 		e.delivery-- // nobody got it
-		c.returnedLocked(e)
+		c.unboundLocked(e)
+		c.gw.dispatch.forget(e)
+		c.lane.to(e, waiting)
+		back = true
 	case e.state == waiting: // recalled together with one before it
 		e.delivery--
 		e.lost = max(e.lost-1, 0)
 	}
+	c.unlockAndTidy()
+	return back
+}
+
+// advance does what can be done for the client.
+func (c *client) advance() {
+	c.mu.Lock()
+	c.advanceLocked()
 	c.unlockAndTidy()
 }
 

@@ -72,6 +72,24 @@ func (d *dispatcher) add(p *link, e *event, follow bool) {
 	d.await(e)
 }
 
+// flush returns when every event that is out is published: a batch may wait to be sent
+// still, also to a worker that the roster does not know any more.
+func (d *dispatcher) flush() {
+	links := map[*link]struct{}{}
+	d.mu.Lock()
+	for _, l := range []*deadline.List[*event]{&d.acks, &d.overdue} {
+		for n := l.Front(); n != nil; n = l.Next(n) {
+			if p := n.Value.link; p != nil {
+				links[p] = struct{}{}
+			}
+		}
+	}
+	d.mu.Unlock()
+	for p := range links {
+		p.batches.Flush()
+	}
+}
+
 // sentTo are the events that are out on a worker's connection, in the batch of
 // the number or a later one, and their stamps.
 func (d *dispatcher) sentTo(id bus.ConnID, batch uint64) (events []*event, stamps []uint64) {

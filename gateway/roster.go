@@ -276,15 +276,15 @@ func (r *roster) link(at bus.WorkerAddress) *link { return r.now.Load().at[at] }
 func (r *roster) bounced(to bus.ConnID, number uint64) {
 	r.look()
 	events, stamps := r.gw.dispatch.sentTo(to, number)
+	var back []*client
 	for i, e := range events {
-		e.client.bounced(e, stamps[i])
+		if e.client.bounced(e, stamps[i]) {
+			back = append(back, e.client)
+		}
 	}
-}
-
-// flush returns when all that was added for workers so far is published.
-func (r *roster) flush() {
-	for _, p := range r.now.Load().at {
-		p.batches.Flush()
+	// Only now: those behind an event go out with it.
+	for _, c := range back {
+		c.advance()
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/batch"
 )
 
 // A worker that takes batches gets the frames of one client without waiting for
@@ -116,6 +117,29 @@ func TestBatchNobodyThere(t *testing.T) {
 		b.answer()
 		b.answer()
 		equal(t, "answers", c[0].got(), frames(1, 5))
+		s := f.gw.Stats()
+		equal(t, "redelivered", s.Redelivery+s.LateReply+s.Busy, 0)
+	})
+}
+
+// A batch that waits to be sent when its worker leaves is not lost: what is in it goes to
+// others as it would have if it had been sent at once.
+func TestBatchUnsentAsWorkerLeaves(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		a := f.dense("a")
+		c := f.join(a, 1)
+		l := f.gw.roster.link(a.address())
+		l.batches = batch.New(l.send, func(func()) bool { return false }, nil) // the sender does not get to run
+		send(c[0], frames(1, 3))
+		equal(t, "a", a.has(), "")
+		b := f.dense("b")
+		a.leave()
+		b.publish(&bus.Msg{Subject: bus.CommandSubject("g1", bus.OpHello)}) // a look
+		synctest.Wait()
+		a.conn.Close()
+		equal(t, "b", b.has(), "1 =2 =3")
+		b.answer()
+		equal(t, "answers", c[0].got(), frames(1, 3))
 		s := f.gw.Stats()
 		equal(t, "redelivered", s.Redelivery+s.LateReply+s.Busy, 0)
 	})
