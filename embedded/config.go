@@ -149,8 +149,7 @@ func (c *Config) setDefaults() {
 func (c *Config) accepted() []*keys.Keys {
 	var all []*keys.Keys
 	for _, k := range append([]*keys.Keys{c.Keys}, c.Accept...) {
-		same := func(o *keys.Keys) bool { return o.RoutePassword() == k.RoutePassword() }
-		if k != nil && !slices.ContainsFunc(all, same) {
+		if k != nil && !contains(all, k) {
 			all = append(all, k)
 		}
 	}

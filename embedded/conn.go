@@ -24,16 +24,27 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 //
 //	nc, err := nats.Connect(s.ClientURL(), s.ConnectOptions(keys.RoleGateway)...)
 //
-// The URL is not dialed. The connection is one serial read loop in the server
+// The URL is not dialed. A connection that may outlive the keys asks [Server.NKey] for
+// that of its role before each attempt. The connection is one serial read loop in the server
 // and a pipe without a buffer: about a third faster in a round trip than
 // loopback TCP. A connection that is refused fails only after the write
 // deadline of 2 s, because nobody reads what the server says about it.
 func (s *Server) ConnectOptions(r keys.Role) []nats.Option {
 	opts := []nats.Option{nats.InProcessServer(s)}
-	if k := s.cfg.Keys; k != nil {
+	if k := s.currentKeys(); k != nil {
 		opts = append(opts, k.ConnectOptions(r)...)
 	}
 	return opts
+}
+
+// NKey is the key of a role by which the server knows it now, to be asked before each
+// attempt to connect: [Server.SetSecrets] may have changed it. Without keys it is
+// zero. It panics if r is not one of [keys.Roles].
+func (s *Server) NKey(r keys.Role) (public string, sign func(nonce []byte) ([]byte, error)) {
+	if k := s.currentKeys(); k != nil {
+		return k.Public(r), k.Signer(r)
+	}
+	return "", nil
 }
 
 var _ nats.InProcessConnProvider = (*Server)(nil)

@@ -28,7 +28,8 @@
 // accepted beside it. A user may publish and subscribe to what its role needs
 // (permissions.go has the list) and nothing else; the role that runs the server,
 // a gateway on its bus and a register on its own server, can only be had in
-// process. Without Keys
+// process. [Server.SetSecrets] changes the keys while the server runs, and ends the
+// connections of those whose key is not accepted any more. Without Keys
 // everybody may connect, but only without credentials: a client that brings
 // some is configured for another installation and is refused. In process or
 // over TCP makes no difference.
@@ -75,8 +76,9 @@ type Server struct {
 	cfg       Config
 	name      string
 	log       *slog.Logger
-	system    nkeys.KeyPair // user of $SYS, for this process alone
-	anonymous string        // public nkey of clients without credentials
+	system    nkeys.KeyPair  // user of $SYS, for this process alone
+	anonymous string         // public nkey of clients without credentials
+	auth      *authenticator // nil: everybody may connect
 
 	// Canceled by Stop; ends watchers and a Start under way.
 	ctx    context.Context
@@ -84,7 +86,7 @@ type Server struct {
 	// Closed when nothing of the server runs any more.
 	done chan struct{}
 
-	mu       sync.Mutex
+	mu       sync.Mutex // guards the keys and the TLS of routes in cfg, too
 	state    state
 	nats     *server.Server // while running
 	addr     string         // kept after Stop
@@ -120,7 +122,7 @@ func New(cfg Config) (*Server, error) {
 	// the previous boot when the next one dials.
 	name := cfg.Name + "-" + strings.ToLower(rand.Text()[:10])
 	ctx, cancel := context.WithCancelCause(context.Background())
-	return &Server{
+	s := &Server{
 		cfg:       cfg,
 		name:      name,
 		log:       cfg.Log.With("server", name),
@@ -129,7 +131,11 @@ func New(cfg Config) (*Server, error) {
 		ctx:       ctx,
 		cancel:    cancel,
 		done:      make(chan struct{}),
-	}, nil
+	}
+	if s.auth, err = s.newAuthenticator(); err != nil {
+		return nil, fmt.Errorf("embedded: keys: %w", err)
+	}
+	return s, nil
 }
 
 // anonymousUser makes up the nkey that stands for clients without credentials.

@@ -117,8 +117,8 @@ func (s *Server) beginWatch() (id string, err error) {
 type watcher struct {
 	nc   *nats.Conn
 	sub  *nats.Subscription
-	id   string       // of the server; events of the others come by the routes
-	keys []*keys.Keys // empty without a secret
+	id   string         // of the server; events of the others come by the routes
+	auth *authenticator // nil without keys
 	log  *slog.Logger
 }
 
@@ -129,7 +129,7 @@ func (s *Server) watch(ctx context.Context, id string) (*watcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &watcher{id: id, keys: s.cfg.accepted(), log: s.log}
+	w := &watcher{id: id, auth: s.auth, log: s.log}
 	w.nc, err = nats.Connect(s.ClientURL(),
 		nats.InProcessServer(s),
 		nats.Nkey(public, s.system.Sign),
@@ -210,11 +210,9 @@ func (w *watcher) parse(data []byte) (ClientEvent, bool) {
 	default:
 		return ClientEvent{}, false
 	}
-	for _, k := range w.keys {
+	if w.auth != nil {
 		ev.User = m.Client.User
-		if role, ok := k.RoleOf(ev.User); ok {
-			ev.Role = role
-		}
+		ev.Role = w.auth.accepted.wasRole(ev.User)
 	}
 	return ev, true
 }

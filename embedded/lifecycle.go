@@ -69,6 +69,12 @@ func (s *Server) boot(ctx context.Context) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded: options: %w", err)
 	}
+	if s.auth != nil {
+		if err := s.auth.serve(nats); err != nil {
+			nats.Shutdown()
+			return nil, fmt.Errorf("embedded: accounts: %w", err)
+		}
+	}
 	log := newLogger(s.log)
 	nats.SetLogger(log, log.trace(), false)
 	// Start returns once the client listener is up or has failed; the one for

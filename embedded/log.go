@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"github.com/gatebus/gatebus/internal/keys"
 )
 
 // LevelTrace is the level of NATS's own debug lines, several for each
@@ -71,6 +74,9 @@ var warnings = [...]string{
 	"Error trying to connect to route",
 }
 
+// routePassword is what stands in the URL of a route.
+var routePassword = regexp.MustCompile(keys.RouteUser + ":[^@]*@")
+
 func (l *logger) Noticef(format string, v ...any) { l.judge(slog.LevelDebug, format, v) }
 func (l *logger) Errorf(format string, v ...any)  { l.judge(slog.LevelError, format, v) }
 func (l *logger) Warnf(format string, v ...any)   { l.print(slog.LevelWarn, format, v) }
@@ -98,7 +104,8 @@ func (l *logger) Fatalf(format string, v ...any) {
 
 // judge logs at level, or at warn if the line is one of warnings.
 func (l *logger) judge(level slog.Level, format string, v []any) {
-	msg := fmt.Sprintf(format, v...)
+	// What NATS says of a route that it is told to give up has its password.
+	msg := routePassword.ReplaceAllString(fmt.Sprintf(format, v...), keys.RouteUser+":***@")
 	for i, text := range warnings {
 		if strings.Contains(msg, text) {
 			l.warn(i, msg)

@@ -1,7 +1,6 @@
 package embedded
 
 import (
-	"crypto/subtle"
 	"net/url"
 	"time"
 
@@ -79,7 +78,7 @@ func (s *Server) options() (*server.Options, error) {
 	return o, s.setCluster(o)
 }
 
-// setUsers sets accounts and users.
+// setUsers sets accounts and who may use them.
 //
 // Clients get an account of their own instead of the global one, for three
 // reasons. With only $G and $SYS and no other authentication block, NATS adds
@@ -93,6 +92,12 @@ func (s *Server) setUsers(o *server.Options) error {
 	o.Accounts = []*server.Account{system, clients}
 	o.SystemAccount = system.Name
 
+	if a := s.auth; a != nil {
+		system.Issuer = a.operator // or NATS would not take it
+		o.TrustedKeys = []string{a.operator}
+		o.CustomClientAuthentication, o.AlwaysEnableNonce = a, true
+		return nil
+	}
 	public, err := s.system.PublicKey()
 	if err != nil {
 		return err
@@ -103,21 +108,10 @@ func (s *Server) setUsers(o *server.Options) error {
 		// The key never leaves the process; this makes it worthless outside.
 		AllowedConnectionTypes: map[string]struct{}{jwt.ConnectionTypeInProcess: {}},
 	}}
-	if s.cfg.Keys == nil {
-		// An nkey that needs no signature, rather than a user without password:
-		// NATS warns of plaintext passwords at every start for the latter.
-		o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: s.anonymous, Account: clients})
-		o.NoAuthUser = s.anonymous
-		return nil
-	}
-	grants := s.grants()
-	for _, k := range s.cfg.accepted() {
-		for _, r := range keys.Roles() {
-			if g, ok := grants[r]; ok {
-				o.Nkeys = append(o.Nkeys, g.user(k.Public(r), clients))
-			}
-		}
-	}
+	// An nkey that needs no signature, rather than a user without password: NATS
+	// warns of plaintext passwords at every start for the latter.
+	o.Nkeys = append(o.Nkeys, &server.NkeyUser{Nkey: s.anonymous, Account: clients})
+	o.NoAuthUser = s.anonymous
 	return nil
 }
 
@@ -144,11 +138,11 @@ func (s *Server) setCluster(o *server.Options) error {
 		o.Cluster.TLSConfig, o.Cluster.TLSTimeout = cl.TLS, tlsTimeout.Seconds()
 	}
 	var user *url.Userinfo
-	if k := s.cfg.Keys; k != nil {
+	if k := s.currentKeys(); k != nil {
 		// This is what the server says to members that it learns of; that it is
 		// set has them told that they need to say something as well.
 		o.Cluster.Username, o.Cluster.Password = keys.RouteUser, k.RoutePassword()
-		o.CustomRouterAuthentication = routeCheck(s.cfg.accepted())
+		o.CustomRouterAuthentication = routeCheck{s.auth}
 		user = url.UserPassword(keys.RouteUser, k.RoutePassword())
 	}
 	for _, r := range cl.Routes {
@@ -170,19 +164,4 @@ func listenOn(addr string) (host string, port int, err error) {
 		port = server.RANDOM_PORT
 	}
 	return host, port, err
-}
-
-// routeCheck lets routes in that show the password of any of these keys: of
-// registers whose secret is being replaced, some use the old one and some the
-// new one.
-type routeCheck []*keys.Keys
-
-// Check implements [server.Authentication].
-func (c routeCheck) Check(peer server.ClientAuthentication) bool {
-	opts := peer.GetOpts()
-	ok := 0
-	for _, k := range c {
-		ok |= subtle.ConstantTimeCompare([]byte(opts.Password), []byte(k.RoutePassword()))
-	}
-	return ok == 1 && opts.Username == keys.RouteUser
 }

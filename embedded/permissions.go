@@ -3,7 +3,6 @@ package embedded
 import (
 	"slices"
 
-	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/gatebus/gatebus/bus"
@@ -179,13 +178,9 @@ func inGroup(subject string) string { return subject + " *" }
 // inboxes are the subjects on which a role gets answers.
 func inboxes(r keys.Role) string { return keys.InboxPrefix(r) + ".>" }
 
-// user is the user of a role, in the terms of NATS. A role without a grant has
-// none.
+// user is the user of a role, in the terms of NATS.
 func (g grant) user(public string, account *server.Account) *server.NkeyUser {
 	u := &server.NkeyUser{Nkey: public, Account: account}
-	if g.local {
-		u.AllowedConnectionTypes = map[string]struct{}{jwt.ConnectionTypeInProcess: {}}
-	}
 	if !g.free {
 		u.Permissions = &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: g.publish, Deny: g.never},

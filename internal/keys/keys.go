@@ -30,6 +30,7 @@ package keys
 import (
 	"crypto/hkdf"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -161,6 +162,11 @@ func (k *Keys) RoleOf(public string) (Role, bool) {
 // RoutePassword returns the password of [RouteUser]: 64 hex digits, which need
 // no escaping in a URL.
 func (k *Keys) RoutePassword() string { return k.routePassword }
+
+// Same tells whether both were derived from the same secret.
+func (k *Keys) Same(o *Keys) bool {
+	return k == o || k != nil && o != nil && subtle.ConstantTimeCompare([]byte(k.routePassword), []byte(o.routePassword)) == 1
+}
 
 func (k *Keys) user(r Role) userKey {
 	u, ok := k.users[r]
