@@ -47,6 +47,9 @@ type Config struct {
 	Pinned bool
 	// Options are added last: credentials, TLS.
 	Options []nats.Option
+	// Login, if set, is asked before each attempt to connect, and goes before what
+	// Options say of the same. It must not block, nor use the connection.
+	Login func() Login
 	// Log gets what goes wrong in the background; nil discards it.
 	Log *slog.Logger
 	// OnStatus, if set, is called at every change, one call at a time: true
@@ -64,6 +67,7 @@ type NATS struct {
 	nc     *nats.Conn
 	pinned bool // to one server
 	log    *slog.Logger
+	login  login
 	stop   context.Context // ends when Close is called
 	cancel context.CancelFunc
 
@@ -128,7 +132,12 @@ func Dial(cfg Config) (*NATS, error) {
 	if cfg.OnStatus != nil {
 		opts.ConnectedCB = func(*nats.Conn) { c.tell(up, nil) }
 		opts.ReconnectedCB = func(*nats.Conn) { c.tell(up, nil) }
-		opts.DisconnectedErrCB = func(_ *nats.Conn, err error) { c.tell(down, err) }
+		opts.DisconnectedErrCB = func(_ *nats.Conn, err error) {
+			if err == nil {
+				err = errRenewed
+			}
+			c.tell(down, err)
+		}
 		opts.ReconnectErrCB = func(_ *nats.Conn, err error) { c.tell(down, err) }
 	}
 	for _, o := range cfg.Options {
@@ -137,12 +146,14 @@ func Dial(cfg Config) (*NATS, error) {
 			return nil, fmt.Errorf("bus: connect option: %w", err)
 		}
 	}
+	c.login.prepare(cfg.Login, &opts)
 	nc, err := opts.Connect()
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("bus: connect to %v: %w", cfg.URLs, err)
 	}
 	c.nc = nc
+	c.login.made.Store(nc)
 	return c, nil
 }
 

@@ -1,0 +1,154 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// renewPause is how long it takes until credentials that a server refused, or that no
+// server could be asked about, are tried again.
+const renewPause = time.Second
+
+// errRenewed is why a connection was down that logs in anew.
+var errRenewed = errors.New("it logs in anew")
+
+// Login is how a connection proves who it is, and whom it believes. Both can change
+// while the connection is there.
+type Login struct {
+	// Public is a public nkey ("U…"), and Sign signs with its private half what a
+	// server has made up. Both or none; none leaves what Config.Options say.
+	Public string
+	Sign   func(nonce []byte) ([]byte, error)
+	// TLS is what is spoken; nil leaves what Config.Options say. Whether there is one
+	// must not change.
+	TLS *tls.Config
+}
+
+func (l Login) apply(o *nats.Options) {
+	if l.Public != "" {
+		o.Nkey, o.SignatureCB = l.Public, l.Sign
+	}
+	if l.TLS != nil {
+		o.Secure, o.TLSConfig = true, l.TLS
+	}
+}
+
+// login has a connection ask for its Login before each attempt.
+//
+// nats.go takes an nkey and a TLS configuration once for all attempts. But it asks a
+// dialer for each, with the lock of the connection held, under which it reads the
+// options after that: there they can be changed.
+type login struct {
+	ask  func() Login              // nil: there is nothing to ask
+	made atomic.Pointer[nats.Conn] // nil: the first attempt
+	// opts are those of the connection, less what follows from its being there.
+	opts     nats.Options
+	renewing atomic.Bool
+}
+
+func (l *login) prepare(ask func() Login, o *nats.Options) {
+	if l.ask = ask; ask == nil {
+		return
+	}
+	l.opts = *o
+	ask().apply(o)
+	if server := o.InProcessServer; server != nil {
+		o.InProcessServer = inProcess{l, server}
+	} else {
+		o.CustomDialer = dialer{l, net.Dialer{Timeout: o.Timeout}}
+	}
+}
+
+// refresh is called before an attempt, with the lock of the connection held.
+func (l *login) refresh() {
+	if nc := l.made.Load(); nc != nil {
+		l.ask().apply(&nc.Opts)
+	}
+}
+
+type dialer struct {
+	*login
+	net net.Dialer
+}
+
+// Dial implements nats.CustomDialer.
+func (d dialer) Dial(network, address string) (net.Conn, error) {
+	d.refresh()
+	return d.net.Dial(network, address)
+}
+
+type inProcess struct {
+	*login
+	server nats.InProcessConnProvider
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (p inProcess) InProcessConn() (net.Conn, error) {
+	p.refresh()
+	return p.server.InProcessConn()
+}
+
+// Renew has the connection log in with what Config.Login says by now. It returns at
+// once. In the background it first tries on a connection of its own whether a server
+// takes that, again each second until one does, and leaves this connection as it is
+// meanwhile. Then this one is made anew, for which it is down for some milliseconds:
+// what was published before is sent, subscriptions stay, and what others publish in
+// between does not arrive here. A connection that is down logs in so at its next attempt
+// anyway. Without Config.Login there is nothing to do. It may be called at any time, by
+// any goroutine.
+func (c *NATS) Renew() {
+	if c.login.ask == nil {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stop.Err() != nil || !c.login.renewing.CompareAndSwap(false, true) {
+		return // one that is under way asks for what is said by then
+	}
+	c.running.Go(c.renew)
+}
+
+func (c *NATS) renew() {
+	told := false
+	for {
+		err := c.login.try()
+		if err == nil {
+			break
+		}
+		if !told {
+			told = true
+			c.log.Warn("no server takes the new credentials; the connection stays as it is while they are tried on", "name", c.nc.Opts.Name, "err", err)
+		}
+		select {
+		case <-time.After(renewPause):
+		case <-c.stop.Done():
+			return
+		}
+	}
+	c.login.renewing.Store(false) // first: what changes from here on is for another one
+	_ = c.nc.ForceReconnect()     // fails only when it is closed
+}
+
+// try connects once as the connection would now.
+func (l *login) try() error {
+	o := l.opts
+	o.AllowReconnect, o.RetryOnFailedConnect = false, false
+	o.ConnectedCB, o.ReconnectedCB, o.DisconnectedErrCB, o.ReconnectErrCB = nil, nil, nil, nil
+	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {}
+	l.ask().apply(&o)
+	nc, err := o.Connect()
+	if err != nil {
+		return fmt.Errorf("bus: %w", err)
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
+}
