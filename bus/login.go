@@ -20,7 +20,7 @@ const renewPause = time.Second
 var errRenewed = errors.New("it logs in anew")
 
 // Login is how a connection proves who it is, and whom it believes. Both can change
-// while the connection is there.
+// while the connection is there; whether there is any of it cannot.
 type Login struct {
 	// Public is a public nkey ("U…"), and Sign signs with its private half what a
 	// server has made up. Both or none; none leaves what Config.Options say.
@@ -54,11 +54,15 @@ type login struct {
 }
 
 func (l *login) prepare(ask func() Login, o *nats.Options) {
-	if l.ask = ask; ask == nil {
+	if ask == nil {
 		return
 	}
-	l.opts = *o
-	ask().apply(o)
+	first := ask()
+	if first.Public == "" && first.TLS == nil {
+		return // and that does not change
+	}
+	l.ask, l.opts = ask, *o
+	first.apply(o)
 	if server := o.InProcessServer; server != nil {
 		o.InProcessServer = inProcess{l, server}
 	} else {

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -74,6 +75,9 @@ func (c *Connection) await(ctx context.Context) error {
 	wg.Wait()
 	return ctx.Err()
 }
+
+// SetLogin is [Worker.SetLogin] for the links of the connection.
+func (c *Connection) SetLogin(secret string, t *tls.Config) error { return c.w.SetLogin(secret, t) }
 
 // Close ends the links. What was sent before is on its way.
 func (c *Connection) Close() {

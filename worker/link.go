@@ -127,6 +127,7 @@ func (l *link) run(ctx context.Context) error {
 // if the link is no longer wanted by then.
 func (l *link) open(ctx context.Context) (opened bool, err error) {
 	defer close(l.joined)
+	login := l.w.login.Load()
 	conn, err := l.w.dial(l)
 	if err != nil {
 		return false, err
@@ -141,6 +142,9 @@ func (l *link) open(ctx context.Context) (opened bool, err error) {
 	if !wanted {
 		conn.Close()
 		return false, nil
+	}
+	if now := l.w.login.Load(); now.Public != login.Public {
+		l.logInAnew()
 	}
 	sub, err := l.subscribe(conn)
 	if err != nil {
@@ -235,6 +239,16 @@ func (l *link) over() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.gone && (!l.up || l.deaf)
+}
+
+// logInAnew has the link do so, if it is one that can.
+func (l *link) logInAnew() {
+	l.mu.Lock()
+	conn := l.conn
+	l.mu.Unlock()
+	if c, ok := conn.(*bus.NATS); ok {
+		c.Renew()
+	}
 }
 
 // replaced notes that another link takes the place of this one: whatever becomes of its

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -37,8 +36,10 @@ type Worker struct {
 	handler Handler
 	log     *slog.Logger
 	self    register.Member
-	auth    []nats.Option // to registers, and buses of gateways
-	shared  []nats.Option // to a bus that gateways share
+	auth    []nats.Option             // to registers, and buses of gateways
+	shared  []nats.Option             // to a bus that gateways share
+	role    keys.Role                 // by which it logs in
+	login   atomic.Pointer[bus.Login] // goes before auth; SetLogin puts another one
 	cluster *Cluster
 	jobs    *tally // events held
 	crew    crew   // handles them
@@ -61,6 +62,8 @@ type Worker struct {
 	settling []chan struct{} // closed when the news so far are links
 	news     []register.Change
 	links    map[linkKey]*link
+	// registers is the connection to those; nil: not yet, or it is the caller's.
+	registers *bus.NATS
 }
 
 // linkKey is one life of one gateway.
@@ -148,34 +151,6 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 	return w, nil
 }
 
-// authenticate prepares how the worker logs in.
-func (w *Worker) authenticate() error {
-	role := keys.RoleWorker
-	if w.handler == nil {
-		role = keys.RoleApplication // which no server would give an event
-	}
-	shared, err := w.cfg.NATS.Options()
-	if err != nil {
-		return fmt.Errorf("worker: %w", err)
-	}
-	w.shared = append(shared, nats.CustomInboxPrefix(keys.InboxPrefix(role)))
-	switch {
-	case w.cfg.Secret != "":
-		k, err := keys.Derive(w.cfg.Secret)
-		if err != nil {
-			return fmt.Errorf("worker: secret: %w", err)
-		}
-		w.auth = k.ConnectOptions(role)
-	case !w.cfg.NATS.IsZero():
-		w.auth = slices.Clone(w.shared)
-	}
-	if w.cfg.TLS != nil {
-		w.auth = append(w.auth, nats.Secure(w.cfg.TLS))
-		w.shared = append(w.shared, nats.Secure(w.cfg.TLS))
-	}
-	return nil
-}
-
 // Name is the worker's name, made up if the configuration gave none.
 func (w *Worker) Name() string { return w.cfg.Name }
 
@@ -199,14 +174,16 @@ func (w *Worker) Cluster() *Cluster { return w.cluster }
 // those it has, for at most the time to drain, and leaves. It returns nil then,
 // or ErrUnfinished. A worker runs once.
 func (w *Worker) Run(ctx context.Context) error {
+	login := w.login.Load()
 	conn, err := bus.Dial(bus.Config{
 		URLs: w.cfg.Registers, Name: "gatebus worker " + w.cfg.Name,
-		Options: w.auth, Log: w.log, OnStatus: w.members.Status,
+		Options: w.auth, Login: w.currentLogin, Log: w.log, OnStatus: w.members.Status,
 	})
 	if err != nil {
 		return fmt.Errorf("worker: %w", err)
 	}
 	defer conn.Close()
+	w.keepRegisters(conn, login)
 	if w.handler != nil {
 		service, err := register.Serve(conn.NATS(), w.self, func() any { return w.Report() })
 		if err != nil {
@@ -386,13 +363,13 @@ func (w *Worker) dialGateway(l *link) (bus.Conn, error) {
 		return bus.Dial(bus.Config{
 			URLs:    strings.Split(l.member.Bus, ","),
 			Name:    "gatebus worker " + w.cfg.Name + " for " + l.member.Name,
-			Options: w.shared, Log: l.log, OnStatus: l.status,
+			Options: w.shared, Login: w.sharedLogin, Log: l.log, OnStatus: l.status,
 		})
 	}
 	return bus.Dial(bus.Config{
 		URLs: []string{"nats://" + l.member.Address}, Pinned: true,
 		Name:    "gatebus worker " + w.cfg.Name,
-		Options: w.auth, Log: l.log, OnStatus: l.status,
+		Options: w.auth, Login: w.currentLogin, Log: l.log, OnStatus: l.status,
 	})
 }
 
