@@ -2,12 +2,12 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
@@ -41,15 +41,13 @@ type Config struct {
 // they were sent: http.ServeMux would redirect some.
 type Handler struct {
 	cluster func() *worker.Cluster
-	tokens  [][sha256.Size]byte // hashes
+	keys    atomic.Pointer[keys] // who is let in; SetTokens puts others
 }
 
 // New makes a handler.
 func New(cfg Config) *Handler {
 	h := &Handler{cluster: cfg.Cluster}
-	for _, t := range cfg.Tokens {
-		h.tokens = append(h.tokens, sha256.Sum256([]byte(t)))
-	}
+	h.SetTokens(cfg.Tokens)
 	return h
 }
 
@@ -113,24 +111,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
-	if err := h.admit(w, r); err != nil {
+	if _, err := h.admit(w, r); err != nil {
 		writeProblem(w, err)
 		return
 	}
 	if err := h.serve(w, r); err != nil {
 		writeProblem(w, err)
 	}
-}
-
-// Guard lets requests through to next that would be let through to the API.
-func (h *Handler) Guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := h.admit(w, r); err != nil {
-			writeProblem(w, err)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
 }
 
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -336,6 +338,59 @@ func TestTokens(t *testing.T) {
 	for _, header := range []string{"Bearer a-token-of-the-shop", "bearer  another-token-1234"} {
 		f.ask("GET", "clients", "", "Authorization", header, "Origin", "https://shop.example", "Host", "gatebus.example").is(200, `{"clients":[]}`)
 	}
+}
+
+// Tokens can be replaced: what is taken away is refused, and ends what was let in by
+// it and is still served; who has a token that stays notices nothing.
+func TestSetTokens(t *testing.T) {
+	const first, second, third = "the-first-token-0", "the-second-token-", "the-third-token-0"
+	h := New(Config{Cluster: func() *worker.Cluster { return nil }, Tokens: []string{first, second, second}})
+	stream := httptest.NewServer(h.Guard(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+		_, _ = io.WriteString(w, context.Cause(r.Context()).Error())
+	})))
+	defer stream.Close()
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	open := func(token string) *http.Response {
+		t.Helper()
+		req, err := http.NewRequestWithContext(ctx, "GET", stream.URL, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { resp.Body.Close() })
+		return resp
+	}
+	ends := func(resp *http.Response) {
+		t.Helper()
+		if text, err := io.ReadAll(resp.Body); err != nil || !strings.Contains(string(text), "not one of those that are configured any more") {
+			t.Errorf("a request whose token was taken away ends with %q, %v", text, err)
+		}
+	}
+	old, stays := open(first), open(second)
+	h.SetTokens([]string{second, third})
+	ends(old)
+	for token, want := range map[string]int{first: 401, second: 200, third: 200, "": 401} {
+		if got := open(token).StatusCode; got != want {
+			t.Errorf("token %q: %d, want %d", token, got, want)
+		}
+	}
+	h.SetTokens(nil)
+	ends(stays) // and had the second one until now
+	local := open("")
+	h.SetTokens([]string{third})
+	ends(local)
 }
 
 // Without tokens, what web pages could send is refused.

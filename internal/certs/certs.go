@@ -6,8 +6,8 @@
 // are read, so a certificate that is renewed in place is in use from the next
 // connection on, without a restart; connections that stand are not touched. Files
 // that are not good leave what was read before in use, and are complained about
-// once. There is one exception: what a client believes is read once, when
-// [Certs.Client] is called, since a TLS client is given it before the handshake.
+// once. There is one exception: what a client believes is what was read when
+// [Certs.Client] was called, since a TLS client is given it before the handshake.
 //
 // Only TLS 1.2 and later are spoken. All methods are safe for concurrent use.
 package certs
@@ -36,10 +36,10 @@ type Files struct {
 // Certs is what was read of the files of a host.
 type Certs struct {
 	// set at construction
-	files Files
-	log   *slog.Logger
+	log *slog.Logger
 
 	mu    sync.Mutex
+	files Files
 	seen  [3]stamp // of the files that were looked at last
 	state state
 }
@@ -67,6 +67,23 @@ func Load(files Files, log *slog.Logger) (*Certs, error) {
 	c.state = s
 	c.warnOfTime()
 	return c, nil
+}
+
+// Use has other files used from the next connection on, and reads them, be they changed
+// or not. If they are not good, those before stay in use. What
+// a configuration of [Certs.Client] or [Certs.Peer] believes stays; another one has to
+// be made for that.
+func (c *Certs) Use(files Files) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	stamps := files.stamps()
+	s, err := files.read()
+	if err != nil {
+		return fmt.Errorf("certs: %w", err)
+	}
+	c.files, c.seen, c.state = files, stamps, s
+	c.warnOfTime()
+	return nil
 }
 
 func (f Files) read() (s state, err error) {
@@ -183,6 +200,9 @@ func (c *Certs) Client() *tls.Config {
 // sides show a certificate; the authorities of the system vouch for too many.
 func (c *Certs) Peer() *tls.Config {
 	t := c.Client()
-	t.GetConfigForClient = c.Server(c.files.CA != "").GetConfigForClient
+	c.mu.Lock()
+	verify := c.files.CA != ""
+	c.mu.Unlock()
+	t.GetConfigForClient = c.Server(verify).GetConfigForClient
 	return t
 }

@@ -175,3 +175,34 @@ func TestLoadErrors(t *testing.T) {
 		t.Errorf("of a certificate that is over it says:\n%s", log)
 	}
 }
+
+// Other files are used from the next connection on, by servers and by clients that ask
+// for their configuration then; files that are no good change nothing.
+func TestUse(t *testing.T) {
+	a, b := testbed.NewAuthority(t, t.TempDir(), "a"), testbed.NewAuthority(t, t.TempDir(), "b")
+	issue := func(by *testbed.Authority) certs.Files {
+		cert, key := by.Issue(t, "host", time.Time{}, "127.0.0.1")
+		return certs.Files{Cert: cert, Key: key, CA: by.File}
+	}
+	server, _ := load(t, issue(a))
+	client, _ := load(t, issue(a))
+	conf := server.Server(true)
+	works := func(want bool) {
+		t.Helper()
+		_, serverErr, clientErr := handshake(t, conf, client.Client())
+		if err := errors.Join(serverErr, clientErr); (err == nil) != want {
+			t.Errorf("it works: %v, want %v", err, want)
+		}
+	}
+	works(true)
+	if err := server.Use(certs.Files{Cert: a.File, Key: a.File}); err == nil {
+		t.Error("files that are no good are taken")
+	}
+	works(true)
+	for _, c := range []*certs.Certs{server, client} {
+		if err := c.Use(issue(b)); err != nil {
+			t.Fatal(err)
+		}
+		works(c == client)
+	}
+}
