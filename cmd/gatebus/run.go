@@ -99,6 +99,7 @@ func runHost(ctx context.Context, cfg *configs.Config, reload func() (*configs.C
 	defer heedHangups(hangups, func() {
 		cfg, err := reload()
 		if err != nil {
+			h.NotReloaded(err)
 			log.Error("cannot reload; all stays as it is", "err", err)
 			return
 		}

@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"errors"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gatebus/gatebus/api"
@@ -21,13 +22,17 @@ type apiPart struct {
 	dashboard *dashboard.Dashboard
 	registers bus.Config     // for the dashboard, which looks on
 	worker    *worker.Worker // nil: none runs here
-	links     worker.Config  // of its own
 
-	connection atomic.Pointer[worker.Connection] // nil until it is there
+	connection  atomic.Pointer[worker.Connection] // nil until it is there
+	toRegisters atomic.Pointer[bus.NATS]          // likewise
+
+	mu     sync.Mutex
+	links  worker.Config // of its own
+	others chan struct{} // closed when they are others
 }
 
 func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
-	a := &apiPart{worker: w, links: worker.Config{
+	a := &apiPart{worker: w, others: make(chan struct{}), links: worker.Config{
 		Registers: h.registers(at), Secret: string(h.cfg.Secret), NATS: h.cfg.NATS.Credentials(), Log: h.log,
 	}}
 	if h.certs != nil {
@@ -44,7 +49,8 @@ func (h *Host) newAPI(at *Addresses, w *worker.Worker) *apiPart {
 	})
 	a.dashboard = dashboard.New(dashboard.Config{Guard: a.handler.Guard})
 	a.registers = bus.Config{
-		URLs: a.links.Registers, Name: "gatebus dashboard", Options: h.registerAuth(keys.RoleObserver), Log: h.log,
+		URLs: a.links.Registers, Name: "gatebus dashboard", Log: h.log,
+		Options: h.registerOptions(keys.RoleObserver), Login: h.registerLogin(keys.RoleObserver),
 	}
 	return a
 }
@@ -66,6 +72,7 @@ func (a *apiPart) run(ctx context.Context) error {
 		return err
 	}
 	defer registers.Close()
+	a.toRegisters.Store(registers)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	shown := make(chan error, 1)
@@ -78,20 +85,74 @@ func (a *apiPart) run(ctx context.Context) error {
 // serve has links for the API until ctx ends.
 func (a *apiPart) serve(ctx context.Context) error {
 	if a.worker == nil {
-		c, err := worker.Connect(ctx, a.links)
-		if ctx.Err() != nil {
-			if err == nil {
-				c.Close()
-			}
-			return nil
-		}
-		if err != nil {
+		c, err := a.connect(ctx)
+		if c == nil || err != nil {
 			return err
 		}
-		a.connection.Store(c)
 		defer c.Close()
 	}
 	<-ctx.Done()
+	return nil
+}
+
+// connect makes the links. It begins again if they are to be others before there is any,
+// and returns nil if ctx ends.
+func (a *apiPart) connect(ctx context.Context) (*worker.Connection, error) {
+	for {
+		a.mu.Lock()
+		links, others := a.links, a.others
+		a.mu.Unlock()
+		try, cancel := context.WithCancel(ctx)
+		connected := make(chan struct{})
+		go func() {
+			select {
+			case <-others:
+				cancel()
+			case <-connected:
+			}
+		}()
+		c, err := worker.Connect(try, links)
+		close(connected)
+		cancel()
+		a.mu.Lock()
+		same := a.others == others
+		if err == nil && same && ctx.Err() == nil {
+			a.connection.Store(c) // reload finds it from here on
+			a.mu.Unlock()
+			return c, nil
+		}
+		a.mu.Unlock()
+		if err == nil {
+			c.Close()
+		}
+		if ctx.Err() != nil {
+			return nil, nil
+		}
+		if err != nil && same {
+			return nil, err
+		}
+	}
+}
+
+func (a *apiPart) reload(cfg *configs.Config, to change) error {
+	if cfg.API != nil {
+		a.handler.SetTokens(cfg.API.AllTokens())
+	}
+	if to.secrets {
+		if c := a.toRegisters.Load(); c != nil {
+			c.Renew()
+		}
+	}
+	a.mu.Lock()
+	a.links.Secret, a.links.TLS = string(cfg.Secret), to.clientTLS()
+	if to.secrets {
+		close(a.others)
+		a.others = make(chan struct{})
+	}
+	a.mu.Unlock()
+	if c := a.connection.Load(); c != nil {
+		return c.SetLogin(string(cfg.Secret), to.clientTLS())
+	}
 	return nil
 }
 

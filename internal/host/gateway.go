@@ -30,16 +30,17 @@ const busHeadroom = 64 << 10
 // gatewayPart is a gateway: its bus, which is a NATS server of its own, the
 // clients' side, and its membership.
 type gatewayPart struct {
-	log       *slog.Logger
-	server    *embedded.Server // its bus; nil: that runs elsewhere
-	external  *external        // the state of conn; nil: the bus is its own
-	conn      *bus.NATS        // to its bus
-	gateway   *gateway.Gateway
-	members   *register.Client
-	self      register.Member
-	registers bus.Config
-	largest   int  // a message of the bus may be, in bytes
-	sameNATS  bool // the registers are where the bus is
+	log         *slog.Logger
+	server      *embedded.Server // its bus; nil: that runs elsewhere
+	external    *external        // the state of conn; nil: the bus is its own
+	conn        *bus.NATS        // to its bus
+	gateway     *gateway.Gateway
+	members     *register.Client
+	self        register.Member
+	registers   bus.Config
+	toRegisters atomic.Pointer[bus.NATS] // nil: not yet
+	largest     int                      // a message of the bus may be, in bytes
+	sameNATS    bool                     // the registers are where the bus is
 }
 
 func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart, err error) {
@@ -94,7 +95,8 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	g.registers = bus.Config{
 		URLs: registers, Name: register.GatewayConn + c.Name,
 		// Taps are mirrored on subjects that the gateway is subscribed to.
-		Options: append(h.registerAuth(keys.RoleGateway), nats.NoEcho()), Log: log, OnStatus: g.members.Status,
+		Options: append(h.registerOptions(keys.RoleGateway), nats.NoEcho()), Login: h.registerLogin(keys.RoleGateway),
+		Log: log, OnStatus: g.members.Status,
 	}
 	return g, nil
 }
@@ -103,7 +105,8 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 func (g *gatewayPart) startBus(ctx context.Context, h *Host, epoch bus.Epoch) error {
 	c := h.cfg.Gateway
 	server, err := embedded.New(embedded.Config{
-		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: g.log,
+		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), TLS: h.serverTLS(), Log: g.log,
+		Keys: h.secrets.Load().ownKeys(), Accept: h.secrets.Load().acceptedKeys(),
 		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
 	})
 	if err != nil {
@@ -115,7 +118,7 @@ func (g *gatewayPart) startBus(ctx context.Context, h *Host, epoch bus.Epoch) er
 	g.server = server
 	g.conn, err = bus.Dial(bus.Config{
 		InProcess: server, Name: "gatebus gateway " + c.Name,
-		Options: server.ConnectOptions(keys.RoleGateway), Log: g.log,
+		Options: inboxOptions(keys.RoleGateway), Login: inProcessLogin(server, keys.RoleGateway), Log: g.log,
 	})
 	if err != nil {
 		return err
@@ -131,7 +134,7 @@ func (g *gatewayPart) dialBus(h *Host, epoch bus.Epoch) (err error) {
 	var made atomic.Pointer[gateway.Gateway] // the connection may be up before
 	g.conn, err = bus.Dial(bus.Config{
 		URLs: c.Bus.URL, Name: "gatebus gateway " + c.Name + " bus",
-		Options: h.natsAuth(keys.RoleGateway), Log: g.log,
+		Options: h.natsOptions(keys.RoleGateway), Login: h.tlsLogin, Log: g.log,
 		OnStatus: func(up bool, cause error) {
 			if gw := made.Load(); g.external.status(up, cause) && gw != nil {
 				gw.Reconnected()
@@ -178,30 +181,6 @@ func (h *Host) registers(at *Addresses) []string {
 		urls[i] = u
 	}
 	return urls
-}
-
-// registerAuth is how a role connects to the registers: with a proof that it has the secret, and
-// with TLS, if there are such.
-func (h *Host) registerAuth(r keys.Role) (opts []nats.Option) {
-	switch {
-	case h.cfg.RegistersAreYours():
-		return h.natsAuth(r)
-	case h.keys != nil:
-		opts = h.keys.ConnectOptions(r)
-	}
-	return h.withTLS(opts)
-}
-
-// natsAuth is how a role connects to a NATS cluster that gatebus does not run.
-func (h *Host) natsAuth(r keys.Role) []nats.Option {
-	return h.withTLS(append(slices.Clone(h.nats), nats.CustomInboxPrefix(keys.InboxPrefix(r))))
-}
-
-func (h *Host) withTLS(opts []nats.Option) []nats.Option {
-	if h.certs != nil {
-		opts = append(opts, nats.Secure(h.certs.Client()))
-	}
-	return opts
 }
 
 func (g *gatewayPart) role() string { return string(configs.RoleGateway) }
@@ -272,6 +251,7 @@ func (g *gatewayPart) run(ctx context.Context) error {
 		return err
 	}
 	defer registers.Close()
+	g.toRegisters.Store(registers)
 	service, err := register.Serve(registers.NATS(), g.self, g.stats)
 	if err != nil {
 		return err
@@ -301,4 +281,22 @@ func (g *gatewayPart) run(ctx context.Context) error {
 	err = g.gateway.Run(ctx)
 	stop()
 	return errors.Join(err, <-membership)
+}
+
+func (g *gatewayPart) reload(cfg *configs.Config, to change) error {
+	var errs []error
+	if cfg.Gateway != nil {
+		errs = append(errs, g.gateway.Reload(cfg.Gateway.Config))
+	}
+	if to.secrets {
+		if g.server != nil {
+			if err := g.server.SetSecrets(to.embedded(false)); err != nil {
+				errs = append(errs, fmt.Errorf("gateway.bus: %w", err))
+			}
+		}
+		if c := g.toRegisters.Load(); c != nil {
+			c.Renew()
+		}
+	}
+	return errors.Join(errs...)
 }

@@ -22,19 +22,17 @@ import (
 	"github.com/gatebus/gatebus/internal/admin"
 	"github.com/gatebus/gatebus/internal/certs"
 	"github.com/gatebus/gatebus/internal/dashboard"
-	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/worker"
 )
 
 // Host is the roles of one configuration in one process.
 type Host struct {
-	cfg  *configs.Config // that it was started with
-	log  *slog.Logger
-	keys *keys.Keys // nil without a secret
-	// accept are those of another secret that is accepted too; empty if none is.
-	accept []*keys.Keys
-	certs  *certs.Certs  // nil without TLS
-	nats   []nats.Option // to log in to a NATS cluster that gatebus does not run
+	cfg *configs.Config // that it was started with
+	log *slog.Logger
+	// secrets are nil without a secret; Reload puts others.
+	secrets atomic.Pointer[secrets]
+	certs   *certs.Certs  // nil without TLS
+	nats    []nats.Option // to log in to a NATS cluster that gatebus does not run
 
 	parts []part   // in the order in which they are stopped
 	api   *apiPart // one of them, or nil
@@ -42,7 +40,8 @@ type Host struct {
 
 	stopping atomic.Bool // Run has begun to stop the parts
 
-	latest *configs.Config // owned by Reload
+	latest   *configs.Config // owned by Reload
+	reloaded reloadState
 }
 
 // errStopping is why a host that stops is not ready.
@@ -58,6 +57,9 @@ type part interface {
 	stats() any
 	// show adds them to what Prometheus is shown.
 	show(*shown)
+	// reload heeds another configuration, and that the secret is another one by now
+	// if it is. What is wrong with it stays as it was.
+	reload(cfg *configs.Config, to change) error
 	// release gives back what start has taken, of a part that does not run.
 	release()
 	role() string
@@ -84,26 +86,17 @@ func (a Addresses) ClientsURL() string {
 func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, Addresses, error) {
 	h := &Host{cfg: cfg, latest: cfg, log: log}
 	var at Addresses
-	if cfg.Secret != "" {
-		k, err := keys.Derive(string(cfg.Secret))
-		if err != nil {
-			return nil, at, fmt.Errorf("secret: %w", err)
-		}
-		h.keys = k
+	first, err := newSecrets(cfg)
+	if err != nil {
+		return nil, at, err
 	}
-	if cfg.AcceptSecret != "" {
-		k, err := keys.Derive(string(cfg.AcceptSecret))
-		if err != nil {
-			return nil, at, fmt.Errorf("accept_secret: %w", err)
-		}
-		h.accept = []*keys.Keys{k}
-	}
-	var err error
+	h.secrets.Store(first)
+	h.reloaded.set(nil)
 	if h.nats, err = cfg.NATS.Credentials().Options(); err != nil {
 		return nil, at, fmt.Errorf("nats: %w", err)
 	}
 	if cfg.TLS.On() {
-		c, err := certs.Load(certs.Files{Cert: cfg.TLS.Cert, Key: cfg.TLS.Key, CA: cfg.TLS.CA}, log)
+		c, err := certs.Load(filesOf(cfg), log)
 		if err != nil {
 			return nil, at, fmt.Errorf("tls: %w", err)
 		}

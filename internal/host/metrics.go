@@ -32,6 +32,7 @@ func (h *Host) metrics() http.Handler {
 	}
 	s.Members(s.members)
 	s.NATS(s.servers)
+	s.Reloads(h.reloaded.get)
 	return s.Handler(h.log)
 }
 

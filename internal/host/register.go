@@ -67,7 +67,7 @@ func (h *Host) joinRegister(at *Addresses) (_ *registerPart, err error) {
 	var made atomic.Pointer[register.Server] // the connection may be up before
 	r.conn, err = bus.Dial(bus.Config{
 		URLs: c.URL, Name: "gatebus register " + c.Name,
-		Options: h.natsAuth(keys.RoleRegister), Log: log,
+		Options: h.natsOptions(keys.RoleRegister), Login: h.tlsLogin, Log: log,
 		OnStatus: func(up bool, cause error) {
 			r.external.status(up, cause)
 			if s := made.Load(); s != nil {
@@ -93,7 +93,7 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	log := h.log.With("register", c.Name)
 	server, err := embedded.New(embedded.Config{
 		Name: c.Name, Listen: c.Listen, Advertise: h.cfg.RegisterAdvertise(),
-		Keys: h.keys, Accept: h.accept, TLS: h.serverTLS(), Log: log,
+		Keys: h.secrets.Load().ownKeys(), Accept: h.secrets.Load().acceptedKeys(), TLS: h.serverTLS(), Log: log,
 		Cluster: &embedded.Cluster{
 			Name: c.Cluster.Name, Listen: c.Cluster.Listen,
 			Advertise: h.cfg.ClusterAdvertise(), Routes: c.Cluster.Routes,
@@ -125,7 +125,7 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	}
 	r.conn, err = bus.Dial(bus.Config{
 		InProcess: server, Name: "gatebus register " + c.Name,
-		Options: server.ConnectOptions(keys.RoleRegister), Log: log, OnStatus: r.client.Status,
+		Options: inboxOptions(keys.RoleRegister), Login: inProcessLogin(server, keys.RoleRegister), Log: log, OnStatus: r.client.Status,
 	})
 	if err != nil {
 		return nil, err
@@ -189,6 +189,17 @@ func (r *registerPart) serverName() string {
 		return r.server.Name()
 	}
 	return r.conn.Server()
+}
+
+func (r *registerPart) reload(_ *configs.Config, to change) error {
+	// What routes believe is told to NATS, whether it has changed or not.
+	if r.server == nil || to.h.secrets.Load() == nil || !to.secrets && to.h.certs == nil {
+		return nil
+	}
+	if err := r.server.SetSecrets(to.embedded(true)); err != nil {
+		return fmt.Errorf("register: %w", err)
+	}
+	return nil
 }
 
 func (r *registerPart) release() {

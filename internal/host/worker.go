@@ -40,6 +40,10 @@ func (w *workerPart) role() string                  { return string(configs.Role
 func (w *workerPart) release()                      {}
 func (w *workerPart) run(ctx context.Context) error { return w.worker.Run(ctx) }
 
+func (w *workerPart) reload(cfg *configs.Config, to change) error {
+	return w.worker.SetLogin(string(cfg.Secret), to.clientTLS())
+}
+
 // stats are those of the worker and, of a handler that has some, its own.
 func (w *workerPart) stats() any {
 	all := struct {

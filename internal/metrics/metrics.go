@@ -48,7 +48,7 @@ type Family struct {
 // come with them.
 func Families() []Family {
 	var all []Family
-	for _, fs := range [][]Family{processFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies} {
+	for _, fs := range [][]Family{processFamilies, reloadFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies} {
 		all = append(all, fs...)
 	}
 	return all
@@ -177,4 +177,19 @@ func (e *emitter) histogram(name string, s latency.Snapshot) {
 
 var processFamilies = []Family{
 	{"gatebus_build_info", Gauge, []string{"version", "revision", "goversion"}, "Which build this is; always 1."},
+}
+
+var reloadFamilies = []Family{
+	{"gatebus_config_last_reload_successful", Gauge, nil, "Whether the last SIGHUP, or else the start, found a configuration that is good in all its parts: 1 or 0. The log says what was wrong."},
+	{"gatebus_config_last_reload_success_timestamp_seconds", Gauge, nil, "When a configuration was last taken as a whole, in Unix time."},
+}
+
+// Reloads adds how reading the configuration anew went: whether it did the last time, and
+// when it last did.
+func (s *Set) Reloads(state func() (ok bool, at time.Time)) {
+	s.add(reloadFamilies, func(e *emitter) {
+		ok, at := state()
+		e.flag("gatebus_config_last_reload_successful", ok)
+		e.send("gatebus_config_last_reload_success_timestamp_seconds", float64(at.UnixMilli())/1000)
+	})
 }
