@@ -84,6 +84,12 @@ func load(t *testing.T, set ...string) *configs.Config {
 // run starts a host and stops it at the end of the test.
 func run(t *testing.T, cfg *configs.Config) (Addresses, *logBuffer, func()) {
 	t.Helper()
+	_, at, log, stop := runHost(t, cfg)
+	return at, log, stop
+}
+
+func runHost(t *testing.T, cfg *configs.Config) (*Host, Addresses, *logBuffer, func()) {
+	t.Helper()
 	log := newLogBuffer()
 	h, at, err := Start(t.Context(), cfg, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
@@ -107,7 +113,7 @@ func run(t *testing.T, cfg *configs.Config) (Addresses, *logBuffer, func()) {
 		})
 	}
 	t.Cleanup(stop)
-	return at, log, stop
+	return h, at, log, stop
 }
 
 func get(t *testing.T, url string) (int, string) {

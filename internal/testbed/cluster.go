@@ -16,6 +16,8 @@ type Cluster struct {
 	Registers []string
 	// Set are the key=value pairs that every process is given.
 	Set []string
+	// File is the configuration file that every process is given; empty means none.
+	File string
 
 	tb     TB
 	routes []string
@@ -32,7 +34,7 @@ var Secret = os.Getenv("GATEBUS_TEST_SECRET")
 func NewCluster(tb TB, registers int, set ...string) *Cluster {
 	tb.Helper()
 	c := &Cluster{tb: tb, Set: set}
-	hasSecret := func(kv string) bool { return strings.HasPrefix(kv, "secret=") }
+	hasSecret := func(kv string) bool { return strings.HasPrefix(kv, "secret=") || strings.HasPrefix(kv, "secret_file=") }
 	if Secret != "" && !slices.ContainsFunc(set, hasSecret) {
 		c.Set = append([]string{"secret=" + Secret}, set...)
 	}
@@ -97,6 +99,9 @@ func (c *Cluster) host() string {
 func (c *Cluster) start(name, role string, set []string) *Process {
 	c.tb.Helper()
 	args := []string{role}
+	if c.File != "" {
+		args = append(args, "-c", c.File)
+	}
 	common := []string{"registers=" + c.URLs(), "admin.listen=" + MustFreeAddr(c.tb, Host(250)), "admin.ready_without=workers"}
 	for _, kv := range append(append(common, c.Set...), set...) {
 		args = append(args, "--set", kv)
