@@ -165,7 +165,8 @@ func TestRotationOfTheSecret(t *testing.T) {
 }
 
 // A worker that has the new secret before the gateways accept it works on, and logs in with
-// it when they do. A configuration that is wrong changes nothing, and is said.
+// it when they do. A configuration that is wrong changes nothing, and is said. Nor do clients
+// notice that a secret is taken away at once.
 func TestSecretsInTheWrongOrder(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -194,6 +195,17 @@ func TestSecretsInTheWrongOrder(t *testing.T) {
 	r.rounds, r.processes = 0, servers
 	r.round(clusterSecret, newSecret)
 	must(t, r.awaitLog(w, "linked to gateway", 2))
+
+	// A secret that has leaked is not accepted any more from one moment to the next.
+	r.processes = append(servers, w)
+	r.write("leaked-horse-battery", "")
+	for _, p := range r.processes {
+		must(t, p.Signal(syscall.SIGHUP))
+	}
+	_, err = servers[1].WaitLog(soon(t), "whose key is not accepted any more")
+	must(t, err)
+	must(t, r.awaitLog(w, "linked to gateway", 3))
+	must(t, r.load.WaitMore(soon(t), 50))
 	total, err := r.load.Finish(soon(t))
 	must(t, err)
 	if total.Connects != 5 || total.Answered != total.Sent {
