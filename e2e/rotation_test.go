@@ -32,7 +32,7 @@ type rotation struct {
 func (r *rotation) write(secret, accept string) {
 	r.t.Helper()
 	must(r.t, os.WriteFile(r.secret, []byte(secret+"\n"), 0o600))
-	must(r.t, os.WriteFile(r.File, []byte(fmt.Sprintf("accept_secret: %q\n", accept)), 0o600))
+	must(r.t, os.WriteFile(r.File, fmt.Appendf(nil, "accept_secret: %q\n", accept), 0o600))
 }
 
 // round has one process after the other heed the secrets.
