@@ -77,7 +77,8 @@ func (a *authenticator) Check(c server.ClientAuthentication) bool {
 	}
 	public, inProcess := p.GetOpts().Nkey, isInProcess(p)
 	if acc := p.Account(); acc == a.accountOf.clients || acc == a.accountOf.system {
-		return a.stays(public, inProcess)
+		// Also if it names a key once more, which is to be its own.
+		return a.stays(public, inProcess) && signed(p)
 	}
 	u, ok := a.user(public)
 	if !ok || u.local && !inProcess || !signed(p) {
