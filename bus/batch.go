@@ -20,6 +20,7 @@ import (
 //
 //	event: flags, client, seq, [delivery], [uid], [state, session], data
 //	reply: flags, client, seq, [code, reason], data
+//	extension, of the event or reply that follows it: flags, data
 //
 // Flags of an event: its kind in the low three bits, then whether there is a
 // delivery, a uid, a session or state, whether it waits for its turn behind the client's
@@ -27,6 +28,10 @@ import (
 // if the one before it was taken there. Flags of a reply:
 // its status in the low three bits, the kind of its frame in the next three,
 // then whether there is a code with its reason.
+//
+// Those of an extension have, in the low three bits, what is no kind and no status, and
+// above them its number. Who does not know that skips it. An extension is sent only to
+// who has said that it speaks [Protocol1_1] or a later one.
 const (
 	flagDelivery = 1 << (iota + 3)
 	flagUID
@@ -36,6 +41,12 @@ const (
 )
 
 const flagCode = 1 << 6
+
+const (
+	flagBits       = 7 // of a kind or status
+	eventExtension = 0 // in the place of a kind
+	replyExtension = 7 // in the place of a status
+)
 
 // BatchSubject is where a gateway publishes batches of events for one worker:
 // gw.<gateway>.batch.<address>.
@@ -51,7 +62,7 @@ func InstanceOf(g GatewayID, subject string) string {
 		return ""
 	}
 	instance, ok := strings.CutSuffix(name, ".*")
-	if !ok || CheckName(instance) != nil {
+	if !ok || CheckName(instance) != nil || emulated != nil && !emulated.Batches {
 		return ""
 	}
 	return instance
@@ -210,6 +221,27 @@ func (r *BatchReply) Append(b []byte) []byte {
 	return append(b, r.Data...)
 }
 
+// AppendEventExtension says more of the event that is appended next: data whose meaning
+// has a number up to 31. There are none yet.
+func AppendEventExtension(b []byte, number uint8, data []byte) []byte {
+	return appendString(append(b, eventExtension|number<<3), string(data))
+}
+
+// AppendReplyExtension is the same of the reply that is appended next.
+func AppendReplyExtension(b []byte, number uint8, data []byte) []byte {
+	return appendString(append(b, replyExtension|number<<3), string(data))
+}
+
+// skip takes off the extensions that stand before an event or reply; all are unknown.
+func skip(b []byte, extension byte) []byte {
+	for len(b) > 0 && b[0]&flagBits == extension {
+		r := batchReader{b: b[1:]}
+		r.data()
+		b = r.b // empty, which is an error, if it is cut short
+	}
+	return b
+}
+
 func appendString(b []byte, s string) []byte {
 	b = binary.AppendUvarint(b, uint64(len(s)))
 	return append(b, s...)
@@ -221,12 +253,12 @@ var errBatch = fmt.Errorf("bus: %w: a batch", ErrMessage)
 
 // NextEvent takes the first event off a batch. Its Data is shared with it.
 func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
-	if len(b) == 0 {
+	if b = skip(b, eventExtension); len(b) == 0 {
 		return e, nil, errBatch
 	}
 	flags := b[0]
 	r := batchReader{b: b[1:]}
-	e.Kind = Kind(flags & 7)
+	e.Kind = Kind(flags & flagBits)
 	e.Client, e.Seq, e.Delivery = r.number(), r.number(), 1
 	if flags&flagDelivery != 0 {
 		d := r.number()
@@ -251,12 +283,12 @@ func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
 
 // NextReply takes the first reply off a batch. Its Data is shared with it.
 func NextReply(b []byte) (a BatchReply, rest []byte, err error) {
-	if len(b) == 0 {
+	if b = skip(b, replyExtension); len(b) == 0 {
 		return a, nil, errBatch
 	}
 	flags := b[0]
 	r := batchReader{b: b[1:]}
-	a.Status, a.Kind = Status(flags&7), Kind(flags>>3&7)
+	a.Status, a.Kind = Status(flags&flagBits), Kind(flags>>3&7)
 	a.Client, a.Seq = r.number(), r.number()
 	if flags&flagCode != 0 {
 		c := r.number()

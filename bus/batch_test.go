@@ -130,6 +130,7 @@ func TestBatchSubjects(t *testing.T) {
 func FuzzNextEvent(f *testing.F) {
 	e := bus.BatchEvent{Kind: bus.Text, Client: 300, Seq: 300, Delivery: 2, UID: "ann", Session: `{}`, Queue: true, Data: []byte("hi")}
 	f.Add(e.Append(e.Append(nil)))
+	f.Add(e.Append(bus.AppendEventExtension(nil, 31, []byte("new"))))
 	f.Add([]byte{1, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
@@ -151,6 +152,7 @@ func FuzzNextEvent(f *testing.F) {
 func FuzzNextReply(f *testing.F) {
 	r := bus.BatchReply{Client: 300, Seq: 300, Reply: bus.Reply{Status: bus.Closed, Code: 4100, Reason: "bye", Kind: bus.Text, Data: []byte("x")}}
 	f.Add(r.Append(r.Append(nil)))
+	f.Add(r.Append(bus.AppendReplyExtension(nil, 31, []byte("new"))))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
 			r, rest, err := bus.NextReply(b)

@@ -20,7 +20,7 @@ const (
 	OpCount    = "count"    // CountRequest: how many; Answer
 	OpList     = "list"     // ListRequest: which; Answer
 	// OpHello has the gateway look who is on its bus: a worker has come or is
-	// leaving. Without it that is seen a moment later. It has no payload.
+	// leaving. Without it that is seen a moment later: Hello; Answer.
 	OpHello = "hello"
 	// OpNames has the gateway tell a worker which uids and groups its clients
 	// have: NamesRequest.
@@ -39,6 +39,8 @@ const (
 	CodeSessionChanged = "session_changed"
 	// CodeBusy: too many counts and lists wait already; ask again later.
 	CodeBusy = "busy"
+	// CodeProtocol: who greets speaks a protocol of another major.
+	CodeProtocol = "other_protocol"
 	// CodeLimit: the client would have more than it may, or the answer is too large.
 	CodeLimit = "limit"
 )
@@ -105,6 +107,8 @@ type Answer struct {
 	State uint64 `json:"state,omitempty"`
 	// Claim is by what a client has its uid.
 	Claim *Claim `json:"claim,omitempty"`
+	// Protocol is what the gateway speaks; of the answer to a Hello.
+	Protocol Protocol `json:"protocol,omitempty"`
 	// Count is how many there are, nil if that was not asked. Counts says it of each
 	// one that was asked about, in the order of the question.
 	Count  *int  `json:"count,omitempty"`

@@ -56,7 +56,14 @@ const (
 	namePresent = 1 << iota
 	nameGroup
 	nameEnd
+	nameExtension
 )
+
+// AppendNamesExtension says more of the change that is appended next: data that begins
+// with what it is. There is none yet; who does not know it skips it.
+func AppendNamesExtension(b, data []byte) []byte {
+	return appendString(append(b, nameExtension), string(data))
+}
 
 // Append puts the change behind others.
 func (c NameChange) Append(b []byte) []byte {
@@ -87,6 +94,11 @@ func AppendNamesEnd(b []byte) []byte { return append(b, nameEnd) }
 
 // NextName takes the first change off a message, or the end.
 func NextName(b []byte) (c NameChange, end bool, rest []byte, err error) {
+	for len(b) > 0 && b[0] == nameExtension {
+		r := batchReader{b: b[1:]}
+		r.data()
+		b = r.b
+	}
 	if len(b) == 0 || b[0] > nameEnd {
 		return c, false, nil, errBatch
 	}

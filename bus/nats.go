@@ -185,14 +185,30 @@ func (c *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
 
 // Publish implements Conn.
 func (c *NATS) Publish(m *Msg) error {
+	if emulated != nil {
+		return c.emulate(m)
+	}
 	if err := c.nc.PublishMsg(m); err != nil {
 		return c.wrap("publish to "+m.Subject, err)
 	}
 	return nil
 }
 
+// emulate is Publish of another version.
+func (c *NATS) emulate(m *Msg) error {
+	for _, m := range emulated.Sent(m) { // none, perhaps
+		if err := c.nc.PublishMsg(m); err != nil {
+			return c.wrap("publish to "+m.Subject, err)
+		}
+	}
+	return nil
+}
+
 // Request implements Conn.
 func (c *NATS) Request(ctx context.Context, m *Msg) (*Msg, error) {
+	if emulated != nil {
+		m = emulated.Sent(m)[0]
+	}
 	r, err := c.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return nil, c.wrap("request to "+m.Subject, causeOf(ctx, err))

@@ -52,6 +52,9 @@ func (c *NATS) QueueSubscribe(subject, queue string, fn func(*Msg), further ...s
 func (c *NATS) subscribe(fn func(*Msg), shared, queue string, subjects []string) (Subscription, error) {
 	s := &natsSubscription{conn: c, pump: pump.New[*Msg](subscriptionBuffer)}
 	for _, subject := range subjects {
+		if emulated != nil && !emulated.Subscribed(subject) {
+			continue
+		}
 		sub, err := c.nc.ChanSubscribe(subject, s.pump.C)
 		if err := s.add(subject, sub, err); err != nil {
 			return nil, err

@@ -387,7 +387,8 @@ func readCommand(op string, request map[string]any) error {
 		}
 	}
 	parse := map[string]func([]byte) error{
-		bus.OpBind: parsed[bus.BindRequest], bus.OpUnbind: parsed[bus.UnbindRequest],
+		bus.OpHello: func(data []byte) error { _, err := bus.ParseHello(data); return err },
+		bus.OpBind:  parsed[bus.BindRequest], bus.OpUnbind: parsed[bus.UnbindRequest],
 		bus.OpJoin: parsed[bus.JoinRequest], bus.OpLeave: parsed[bus.LeaveRequest], bus.OpDissolve: parsed[bus.DissolveRequest],
 		bus.OpSession: parsed[bus.SessionRequest], bus.OpInfo: parsed[bus.InfoRequest],
 		bus.OpCount: parsed[bus.CountRequest], bus.OpList: parsed[bus.ListRequest], bus.OpClose: parsed[bus.CloseRequest],

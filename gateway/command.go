@@ -53,6 +53,8 @@ func (g *Gateway) command(m *bus.Msg) (a bus.Answer, err error) {
 	switch op {
 	case bus.OpHello:
 		g.roster.nudge()
+		a.Protocol = bus.CurrentProtocol()
+		err = g.greeted(m)
 	case bus.OpNames:
 		var r bus.NamesRequest
 		if r, err = bus.ParseNamesRequest(m.Data); err == nil {
@@ -84,6 +86,28 @@ func (g *Gateway) command(m *bus.Msg) (a bus.Answer, err error) {
 	return a, err
 }
 
+// greeted looks at what a worker says that it speaks. One of another major has no business
+// here: it found the gateway by itself, or knew one of its own kind at this address.
+func (g *Gateway) greeted(m *bus.Msg) error {
+	h, err := bus.ParseHello(m.Data)
+	if err != nil {
+		return err
+	}
+	if err = bus.CurrentProtocol().Check("gateway "+string(g.name), "worker "+string(h.Worker), h.Protocol); err == nil {
+		return nil
+	}
+	g.count.otherProtocol.Add(1)
+	g.warn.Do(func() {
+		g.log.Error("a worker speaks another protocol; it is disconnected", "worker", string(h.Worker), "err", err)
+	})
+	if id, ok := h.Worker.Conn(); ok && g.roster.server != nil {
+		if e := g.roster.server.Disconnect(id); e != nil {
+			g.log.Debug("cannot disconnect a worker", "connection", uint64(id), "err", e)
+		}
+	}
+	return err
+}
+
 // do parses a request and has it done.
 func do[R bus.Request](m *bus.Msg, fn func(R) (bus.Answer, error)) (bus.Answer, error) {
 	r, err := bus.ParseRequest[R](m.Data)
@@ -108,13 +132,20 @@ func codeOf(err error) string {
 		return bus.CodeBusy
 	case errors.Is(err, errUnknown):
 		return bus.CodeUnknown
+	case isProtocol(err):
+		return bus.CodeProtocol
 	}
 	return bus.CodeBadRequest
 }
 
+func isProtocol(err error) bool {
+	_, ok := errors.AsType[*bus.ProtocolError](err)
+	return ok
+}
+
 // refused tells whether an error is an answer like another: the request was right.
 func refused(err error) bool {
-	return errors.Is(err, errBusy) || errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit) || errors.Is(err, bus.ErrSessionSize)
+	return isProtocol(err) || errors.Is(err, errBusy) || errors.Is(err, errUIDTaken) || errors.Is(err, errSessionChanged) || errors.Is(err, errLimit) || errors.Is(err, bus.ErrSessionSize)
 }
 
 func reached(n int) bus.Answer { return bus.Answer{Result: bus.Result{Clients: n}} }

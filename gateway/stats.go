@@ -32,6 +32,10 @@ type Stats struct {
 	BadReply   int64 `json:"bad_reply"`   // replies that break the protocol
 	BadRequest int64 `json:"bad_request"` // pushes and commands that break the protocol
 
+	// OtherProtocol counts the greetings of workers that speak a protocol of another
+	// major; they were disconnected.
+	OtherProtocol int64 `json:"other_protocol"`
+
 	// Disconnected counts the workers that were silent about what they hold
 	// while an event was overdue.
 	Disconnected int64 `json:"disconnected"`
@@ -156,7 +160,7 @@ func (c *counters) closed(code bus.CloseCode) {
 type counters struct {
 	opened, framesIn, bytesIn, ended                   atomic.Int64
 	accepted, refused, answered, framesOut, bytesOut   atomic.Int64
-	asked, disconnected                                atomic.Int64
+	asked, disconnected, otherProtocol                 atomic.Int64
 	redelivered, busy, lateReply, badReply, badRequest atomic.Int64
 	droppedPoison, droppedHold, droppedClosing         atomic.Int64
 	closedSlow, closedSilent                           atomic.Int64
@@ -212,6 +216,7 @@ func (g *Gateway) Stats() Stats {
 		Redelivery:     c.redelivered.Load(),
 		Asked:          c.asked.Load(),
 		Disconnected:   c.disconnected.Load(),
+		OtherProtocol:  c.otherProtocol.Load(),
 		Busy:           c.busy.Load(),
 		LateReply:      c.lateReply.Load(),
 		BadReply:       c.badReply.Load(),

@@ -61,8 +61,8 @@ type Client struct {
 	mu       sync.Mutex
 	table    *Table
 	acked    time.Time // when a register last confirmed the membership
-	conflict error
-	frozen   bool // no register is heard: the table stands still
+	conflict error     // why this member is not accepted
+	frozen   bool      // no register is heard: the table stands still
 }
 
 // NewClient makes a client. It does nothing before Run.
@@ -103,8 +103,9 @@ func (c *Client) Joined() bool {
 	return c.conflict == nil && !c.acked.IsZero() && time.Since(c.acked) < Lease
 }
 
-// Conflict is a ConflictError while another process has the name, nil
-// otherwise.
+// Conflict says why the registers do not accept the member: a *ConflictError while another
+// process has the name, a *bus.ProtocolError if the registers speak a protocol of another
+// major, or what they said of its announcement. It is nil otherwise.
 func (c *Client) Conflict() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -208,11 +209,11 @@ func (c *Client) announce(ctx context.Context) bool {
 		return false
 	}
 	a, err := decode[ack](m)
-	if err == nil && a.Error != "" {
-		err = errors.New(a.Error)
+	if err == nil {
+		err = c.accepted(&a)
 	}
 	if err != nil {
-		c.log.Warn("a register does not accept this member", "through", a.Register, "err", err)
+		c.refused(a.Register, err)
 		return true // it was reached all the same
 	}
 	now := time.Now()
@@ -242,6 +243,30 @@ func (c *Client) announce(ctx context.Context) bool {
 	return true
 }
 
+// accepted tells whether a register takes this member, by its answer.
+func (c *Client) accepted(a *ack) error {
+	self := c.cfg.Self
+	if err := self.Protocol.Check("this "+string(self.Role), "register "+a.Register, a.Protocol); err != nil {
+		return err
+	}
+	if a.Error != "" {
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// refused notes that a register does not accept this member. It says so when the reason
+// is a new one.
+func (c *Client) refused(through string, err error) {
+	c.mu.Lock()
+	before := c.conflict
+	c.conflict = err
+	c.mu.Unlock()
+	if before == nil || before.Error() != err.Error() {
+		c.log.Error("a register does not accept this member", "through", through, "err", err)
+	}
+}
+
 // observe is announce for a client that only watches: it tells whether a register
 // is there.
 func (c *Client) observe(ctx context.Context) bool {
@@ -269,6 +294,9 @@ func (c *Client) catchUp(ctx context.Context) bool {
 		return false
 	}
 	l, err := decode[list](m)
+	if err == nil {
+		err = c.cfg.Self.Protocol.Check("this program", "register "+l.Register, l.Protocol)
+	}
 	if err != nil {
 		c.log.Warn("a register's list of members is not valid", "err", err)
 		return true

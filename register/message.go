@@ -58,7 +58,8 @@ func ParseMembers(m *bus.Msg) (from string, members []Member, err error) {
 
 // ack is a register's answer to an announcement or goodbye.
 type ack struct {
-	Register string `json:"register"`
+	Register string       `json:"register"`
+	Protocol bus.Protocol `json:"protocol,omitempty"` // of the register
 	// Conflict is who has the name instead.
 	Conflict *Member `json:"conflict,omitempty"`
 	// Error says what is wrong with the message.
@@ -67,8 +68,9 @@ type ack struct {
 
 // list is a register's answer to the question for members.
 type list struct {
-	Register string   `json:"register"`
-	Members  []Member `json:"members"`
+	Register string       `json:"register"`
+	Protocol bus.Protocol `json:"protocol,omitempty"` // of the register
+	Members  []Member     `json:"members"`
 }
 
 // GatewayDown is the news that a life of a gateway ended without a goodbye: the

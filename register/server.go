@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -26,9 +27,10 @@ const (
 // them, tells who is there, and tells workers of gateways that died.
 type Server struct {
 	// set at construction
-	name string
-	conn bus.Conn
-	log  *slog.Logger
+	name     string
+	protocol bus.Protocol
+	conn     bus.Conn
+	log      *slog.Logger
 
 	cut atomic.Bool // see Status
 
@@ -48,7 +50,7 @@ type ChangeKind struct {
 // the registers only while it is on its own table. The log should name the
 // register. It starts nothing.
 func NewServer(self Member, conn bus.Conn, log *slog.Logger) *Server {
-	return &Server{name: self.Name, conn: conn, log: log, state: newState(self), changes: map[ChangeKind]int64{}}
+	return &Server{name: self.Name, protocol: self.Protocol, conn: conn, log: log, state: newState(self), changes: map[ChangeKind]int64{}}
 }
 
 // Status tells the registrar that its connection is up or down: while it is down
@@ -69,6 +71,16 @@ func (s *Server) Changes() map[ChangeKind]int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.changes)
+}
+
+// check tells whether a member goes together with this register.
+func (s *Server) check(m *Member) error {
+	return s.protocol.Check("register "+s.name, string(m.Role)+" "+m.Name, m.Protocol)
+}
+
+// Incompatible are the members that speak a protocol of another major.
+func (s *Server) Incompatible() []Member {
+	return slices.DeleteFunc(s.Members(), func(m Member) bool { return s.check(&m) == nil })
 }
 
 // Run registers members until ctx ends.
@@ -147,7 +159,7 @@ func (s *Server) receive(m *bus.Msg) {
 // receiveMember handles an announcement or goodbye.
 func (s *Server) receiveMember(m *bus.Msg) {
 	member, err := decode[Member](m)
-	answer := ack{Register: s.name}
+	answer := ack{Register: s.name, Protocol: s.protocol}
 	var (
 		change *Change
 		wrong  int
@@ -172,13 +184,20 @@ func (s *Server) receiveMember(m *bus.Msg) {
 	case err != nil:
 		answer.Error = err.Error()
 		s.log.Warn("a member's message is not valid; it is ignored", "subject", m.Subject, "err", err)
+	default:
+		if err := s.check(&member); err != nil {
+			answer.Error = err.Error()
+			if change != nil && change.Type != Left {
+				s.log.Error("a member speaks another protocol; it is shown, and nobody of this one links to it", "err", err)
+			}
+		}
 	}
 	s.tell(change)
 	s.reply(m, answer)
 }
 
 func (s *Server) list(m *bus.Msg) {
-	s.reply(m, list{Register: s.name, Members: s.Members()})
+	s.reply(m, list{Register: s.name, Protocol: s.protocol, Members: s.Members()})
 }
 
 func (s *Server) reply(m *bus.Msg, v any) {

@@ -42,7 +42,9 @@ func Serve(nc *nats.Conn, m Member, stats func() any) (*Service, error) {
 	metadata := map[string]string{
 		"role": string(m.Role), "name": m.Name, "epoch": m.Epoch.String(), "address": m.Address,
 	}
-	for k, v := range map[string]string{"group": m.Group, "more_groups": m.MoreGroups, "clients": m.Clients} {
+	for k, v := range map[string]string{
+		"group": m.Group, "more_groups": m.MoreGroups, "clients": m.Clients, "protocol": m.Protocol.String(),
+	} {
 		if v != "" {
 			metadata[k] = v
 		}

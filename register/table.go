@@ -53,6 +53,8 @@ type Member struct {
 	Clients string `json:"clients,omitempty"`
 	// Version is the build of gatebus.
 	Version string `json:"version,omitempty"`
+	// Protocol is the version of the protocol that it speaks; empty for 1.0.
+	Protocol bus.Protocol `json:"protocol,omitempty"`
 }
 
 // check tells whether a member can stand on a table.

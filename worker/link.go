@@ -195,7 +195,7 @@ func (l *link) greet() {
 	if l.w.handler == nil {
 		return
 	}
-	if err := l.conn.Publish(&bus.Msg{Subject: bus.CommandSubject(l.gateway(), bus.OpHello)}); err != nil {
+	if err := l.conn.Publish(bus.Hello{Worker: l.address(), Protocol: l.w.self.Protocol}.Msg(l.gateway())); err != nil {
 		l.log.Debug("cannot greet the gateway; it will see by itself", "err", err)
 	}
 }

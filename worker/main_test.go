@@ -25,6 +25,8 @@ type fixture struct {
 	log       *strings.Builder
 	w         *Worker
 
+	protocol bus.Protocol // of the gateways that are started from now on
+
 	wrap func(bus.Conn) bus.Conn // of every link's connection; nil: as it is
 	err  error
 	stop func()
@@ -200,7 +202,7 @@ func (f *fixture) gatewayAt(address, name string, epoch bus.Epoch) *fakeGateway 
 	}
 	conn := f.registers.Connect()
 	client, err := register.NewClient(register.ClientConfig{Self: register.Member{
-		Role: register.RoleGateway, Name: name, Epoch: epoch, Address: address, AckWait: 3000,
+		Role: register.RoleGateway, Name: name, Epoch: epoch, Address: address, AckWait: 3000, Protocol: f.protocol,
 	}})
 	if err != nil {
 		f.t.Fatal(err)

@@ -23,6 +23,10 @@ type Stats struct {
 	GatewaysDown       int64 `json:"gateways_down"`        // news of dead gateways handled, failed ones included
 	GatewaysDownFailed int64 `json:"gateways_down_failed"` // those whose handler failed
 
+	// Refused is a gauge: gateways that are not linked to, because they speak a protocol
+	// of another major.
+	Refused int `json:"gateways_refused"`
+
 	// MissedHeartbeats counts the announcements that no register has confirmed.
 	MissedHeartbeats int64 `json:"missed_heartbeats"`
 	// Latency is how long the handler took, of one event in [latency.Every].
@@ -60,6 +64,9 @@ func (w *Worker) Stats() Stats {
 		MissedHeartbeats: w.members.Missed(),
 		Latency:          w.latency.Snapshot(),
 	}
+	w.mu.Lock()
+	s.Refused = len(w.refused)
+	w.mu.Unlock()
 	for _, l := range w.allLinks() {
 		if l.isUp() {
 			s.Links++

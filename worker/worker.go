@@ -64,6 +64,7 @@ type Worker struct {
 	links    map[linkKey]*link
 	// registers is the connection to those; nil: not yet, or it is the caller's.
 	registers *bus.NATS
+	refused  map[linkKey]error // gateways that are not linked to, and why
 }
 
 // linkKey is one life of one gateway.
@@ -116,17 +117,18 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 		cfg: cfg, handler: h, log: cfg.Log.With("worker", cfg.Name),
 		self: register.Member{
 			Role: register.RoleWorker, Name: cfg.Name, Epoch: epoch,
-			Address: host, Group: cfg.Group, Version: buildinfo.Version(),
+			Address: host, Group: cfg.Group, Version: buildinfo.Version(), Protocol: bus.CurrentProtocol(),
 		},
 		instance: instance(cfg.Name, epoch),
 		jobs:     newTally(cfg.Concurrency),
 		wake:     make(chan struct{}, 1),
 		links:    map[linkKey]*link{},
+		refused:  map[linkKey]error{},
 	}
 	w.cluster = &Cluster{w}
 	w.watch = newLinkWatch(w)
 	if h == nil {
-		w.self = register.Member{}
+		w.self = register.Member{Protocol: bus.CurrentProtocol()}
 	}
 	w.dial = w.dialGateway
 	if err := w.authenticate(); err != nil {
@@ -305,6 +307,7 @@ func keyOf(m register.Member) linkKey { return linkKey{bus.GatewayID(m.Name), m.
 func (l *link) key() linkKey { return keyOf(l.member) }
 
 func (w *Worker) setGone(ctx context.Context, m register.Member, tasks *sync.WaitGroup) {
+	w.pardon(m)
 	l := w.link(bus.GatewayID(m.Name), m.Epoch)
 	if l == nil {
 		return
@@ -316,21 +319,31 @@ func (w *Worker) setGone(ctx context.Context, m register.Member, tasks *sync.Wai
 }
 
 func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.WaitGroup) {
-	if l := w.link(bus.GatewayID(m.Name), m.Epoch); l != nil {
-		l.setGone(false)
+	same := w.link(bus.GatewayID(m.Name), m.Epoch)
+	wrong := w.self.Protocol.Check("this worker", "gateway "+m.Name, m.Protocol)
+	if wrong == nil {
+		w.pardon(m)
+	}
+	if same != nil && wrong == nil {
+		same.setGone(false)
 		return
 	}
 	// The address can only be had by one: a link to another life there leads to
 	// this one by now, or to nobody. It must not stand in the queue group, nor
 	// be sent on, a second time. On a shared bus it is the name that only one has:
-	// the subjects are made of it.
+	// the subjects are made of it. One to this life is there if it says only now what it
+	// speaks: registers of the first versions do not pass that on.
 	for _, old := range w.allLinks() {
-		if old.member.Address == m.Address || old.member.Bus != "" && m.Bus != "" && old.member.Name == m.Name {
+		if old == same || old.member.Address == m.Address || old.member.Bus != "" && m.Bus != "" && old.member.Name == m.Name {
 			w.forget(old)
 			old.replaced()
 			old.log.Info("gateway has restarted; old link closed")
 			tasks.Go(func() { old.retire(ctx) })
 		}
+	}
+	if wrong != nil {
+		w.refuse(m, wrong)
+		return
 	}
 	l := newLink(w, m)
 	own, stop := context.WithCancel(ctx)

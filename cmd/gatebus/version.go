@@ -4,6 +4,7 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 )
 
@@ -17,5 +18,5 @@ func versionLine() string {
 		}
 		parts = append(parts, "revision "+rev)
 	}
-	return strings.Join(append(parts, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH), ", ")
+	return strings.Join(append(parts, "protocol "+bus.CurrentProtocol().String(), runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH), ", ")
 }

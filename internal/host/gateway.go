@@ -75,7 +75,8 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	at.Clients = g.gateway.Addr().String()
 	g.self = register.Member{
 		Role: register.RoleGateway, Name: c.Name, Epoch: epoch, Clients: h.cfg.AdvertiseAddr(at.Clients),
-		Group: c.Group, MoreGroups: strings.Join(c.Groups()[1:], ","), AckWait: c.AckWait.Milliseconds(), Version: buildinfo.Version(),
+		Group: c.Group, MoreGroups: strings.Join(c.Groups()[1:], ","), AckWait: c.AckWait.Milliseconds(),
+		Version: buildinfo.Version(), Protocol: bus.CurrentProtocol(),
 	}
 	if g.server != nil {
 		at.Bus = g.server.Addr()

@@ -56,7 +56,10 @@ func (h *Host) joinRegister(at *Addresses) (_ *registerPart, err error) {
 	log := h.log.With("register", c.Name)
 	r := &registerPart{log: log, external: newExternal("the register", c.URL, log)}
 	at.Register = c.URL[0]
-	r.self = register.Member{Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()), Version: buildinfo.Version()}
+	r.self = register.Member{
+		Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()),
+		Version: buildinfo.Version(), Protocol: bus.CurrentProtocol(),
+	}
 	if r.self.Address, err = h.processAddress("register"); err != nil {
 		return nil, err
 	}
@@ -115,7 +118,7 @@ func (h *Host) startRegister(ctx context.Context, at *Addresses) (_ *registerPar
 	at.Register, at.Cluster = server.Addr(), server.ClusterAddr()
 	r.self = register.Member{
 		Role: register.RoleRegister, Name: c.Name, Epoch: bus.NewEpoch(time.Now()),
-		Address: h.cfg.AdvertiseAddr(server.Addr()), Version: buildinfo.Version(),
+		Address: h.cfg.AdvertiseAddr(server.Addr()), Version: buildinfo.Version(), Protocol: bus.CurrentProtocol(),
 	}
 	r.client, err = register.NewClient(register.ClientConfig{
 		Self: r.self, Registers: []string{server.ClientURL()}, Log: log,

@@ -61,10 +61,13 @@ func (w *workerPart) checks() []admin.Check {
 	return []admin.Check{
 		joinedCheck(configs.RoleWorker, w.worker),
 		{Name: configs.ReadyLinks, Missing: func() error {
-			if w.worker.Stats().Links == 0 {
-				return errors.New("no gateway is linked yet")
+			if w.worker.Stats().Links > 0 {
+				return nil
 			}
-			return nil
+			if err := w.worker.Refused(); err != nil {
+				return err
+			}
+			return errors.New("no gateway is linked yet")
 		}},
 	}
 }

@@ -35,6 +35,7 @@ var gatewayFamilies = []Family{
 	{"gatebus_gateway_commands_total", Counter, []string{"operation"}, "Commands, by operation; those that this version does not know as unknown."},
 	{"gatebus_gateway_questions_total", Counter, nil, "Times that the workers were asked what they hold: one was gone, or an event overdue."},
 	{"gatebus_gateway_workers_disconnected_total", Counter, nil, "Workers that were disconnected: silent about what they hold while an event was overdue."},
+	{"gatebus_gateway_workers_other_protocol_total", Counter, nil, "Greetings of workers that speak a protocol of another major; they were disconnected."},
 	{"gatebus_gateway_messages_dropped_total", Counter, nil, "Messages from workers that the gateway was too slow to take."},
 }
 
@@ -85,6 +86,7 @@ func (s *Set) Gateway(g Gateway) {
 		e.each("gatebus_gateway_commands_total", st.Commands)
 		e.count("gatebus_gateway_questions_total", st.Asked)
 		e.count("gatebus_gateway_workers_disconnected_total", st.Disconnected)
+		e.count("gatebus_gateway_workers_other_protocol_total", st.OtherProtocol)
 		e.count("gatebus_gateway_messages_dropped_total", st.DroppedBus)
 	})
 }

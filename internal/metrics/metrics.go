@@ -21,6 +21,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/latency"
 )
@@ -75,6 +76,7 @@ func New() *Set {
 	s.add(processFamilies, func(e *emitter) {
 		b := buildinfo.Get()
 		e.send("gatebus_build_info", 1, b.Version, b.Revision, b.Go)
+		e.send("gatebus_protocol_info", 1, bus.CurrentProtocol().String())
 	})
 	return s
 }
@@ -177,6 +179,7 @@ func (e *emitter) histogram(name string, s latency.Snapshot) {
 
 var processFamilies = []Family{
 	{"gatebus_build_info", Gauge, []string{"version", "revision", "goversion"}, "Which build this is; always 1."},
+	{"gatebus_protocol_info", Gauge, []string{"protocol"}, "Which version of the protocol this build speaks; always 1."},
 }
 
 var reloadFamilies = []Family{

@@ -4,6 +4,7 @@ import "github.com/gatebus/gatebus/register"
 
 var registerFamilies = []Family{
 	{"gatebus_register_members", Gauge, []string{"role"}, "Members that this register knows."},
+	{"gatebus_register_members_incompatible", Gauge, nil, "Members that speak a protocol of another major than this register."},
 	{"gatebus_register_member_changes_total", Counter, []string{"role", "change"}, "What happened to members: joined, updated, restarted, displaced (by one that had the name first), left (with a goodbye), expired (without)."},
 	{"gatebus_register_leader", Gauge, nil, "Whether this register is the one that tells workers of dead gateways: 1 or 0."},
 	{"gatebus_register_notices_pending", Gauge, nil, "News of dead gateways that no worker has taken yet."},
@@ -18,6 +19,7 @@ var registerFamilies = []Family{
 type Registrar interface {
 	Members(...register.Role) []register.Member
 	Changes() map[register.ChangeKind]int64
+	Incompatible() []register.Member
 	Notices() register.NoticeStats
 }
 
@@ -38,6 +40,7 @@ func (s *Set) Register(r Registrar) {
 				e.count("gatebus_register_member_changes_total", counted[register.ChangeKind{Role: role, Type: change}], string(role), string(change))
 			}
 		}
+		e.count("gatebus_register_members_incompatible", int64(len(r.Incompatible())))
 		n := r.Notices()
 		e.flag("gatebus_register_leader", n.Leads)
 		e.count("gatebus_register_notices_pending", int64(n.Pending))

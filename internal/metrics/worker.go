@@ -13,6 +13,7 @@ var workerFamilies = []Family{
 	{"gatebus_worker_handler_duration_seconds", Histogram, nil, "How long the handler took, of one event in 16."},
 	{"gatebus_worker_link_up", Gauge, []string{"gateway"}, "Whether the link to a gateway is up: 1 or 0."},
 	{"gatebus_worker_link_events", Gauge, []string{"gateway"}, "Events of a gateway that are here."},
+	{"gatebus_worker_gateways_refused", Gauge, nil, "Gateways that are not linked to, because they speak a protocol of another major."},
 	{"gatebus_worker_replies_unsent_total", Counter, nil, "Answers that a broken link did not take; their events come again."},
 	{"gatebus_worker_sends_unreached_total", Counter, nil, "Sends that did not go to a gateway because the link was down, one for each gateway."},
 	{"gatebus_worker_sends_spared_total", Counter, nil, "Sends that did not go to a gateway because it has no client of the uid or group, one for each gateway."},
@@ -36,6 +37,7 @@ func (s *Set) Worker(w Worker) {
 			e.flag("gatebus_worker_link_up", l.Up, gateway)
 			e.count("gatebus_worker_link_events", int64(l.Working), gateway)
 		}
+		e.count("gatebus_worker_gateways_refused", int64(r.Refused))
 		e.count("gatebus_worker_replies_unsent_total", r.Unsent)
 		e.count("gatebus_worker_sends_unreached_total", r.Unreached)
 		e.count("gatebus_worker_sends_spared_total", r.Spared)
