@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/latency"
 	"github.com/gatebus/gatebus/register"
 )
@@ -37,6 +38,10 @@ type Common struct {
 	Epoch   string `json:"epoch"`
 	Address string `json:"address"`
 	Version string `json:"version"`
+	// Protocol is the version of the protocol that it speaks. Incompatible says that it is
+	// of another major than that of the register which was asked.
+	Protocol     string `json:"protocol"`
+	Incompatible bool   `json:"incompatible,omitempty"`
 	// Error says why there are no figures; "" if there are.
 	Error  string   `json:"error,omitempty"`
 	Uptime *float64 `json:"uptime_seconds"`
@@ -92,8 +97,10 @@ type Link struct {
 	Worker  string `json:"worker"`
 	Gateway string `json:"gateway"`
 	Address string `json:"address"`
-	State   string `json:"state"`  // up, down, or missing: the worker does not know of the gateway
-	Events  int64  `json:"events"` // of the gateway that are with the worker
+	// State is up, down, missing (the worker does not know of the gateway), or refused (it
+	// speaks a protocol of another major).
+	State  string `json:"state"`
+	Events int64  `json:"events"` // of the gateway that are with the worker
 	// Rate is how many of its events the worker has handled a second.
 	Rate *float64 `json:"events_per_second"`
 }
@@ -103,6 +110,7 @@ const (
 	LinkUp      = "up"
 	LinkDown    = "down"
 	LinkMissing = "missing"
+	LinkRefused = "refused"
 )
 
 // Latency is what two quantiles are.
@@ -129,9 +137,10 @@ func Compare(before, now Look) Report {
 	for _, m := range before.Members {
 		former[key{m.Role, m.Name}] = m
 	}
+	ours := now.protocol()
 	var all [2]latency.Snapshot // of all gateways: recent, and since the start
 	for _, m := range now.Members {
-		p := pair{now: m.Figures, seconds: now.At.Sub(before.At).Seconds()}
+		p := pair{now: m.Figures, seconds: now.At.Sub(before.At).Seconds(), protocol: ours}
 		if f := former[key{m.Role, m.Name}]; f.Epoch == m.Epoch {
 			p.before = f.Figures
 		}
@@ -170,6 +179,18 @@ func Compare(before, now Look) Report {
 type pair struct {
 	now, before *figures // nil: not known
 	seconds     float64  // between
+	protocol    bus.Protocol
+}
+
+// protocol is what the register speaks that was asked; what this program does, if it is
+// not on its own list.
+func (l *Look) protocol() bus.Protocol {
+	for _, m := range l.Members {
+		if m.Role == register.RoleRegister && m.Name == l.Register {
+			return m.Protocol
+		}
+	}
+	return bus.CurrentProtocol()
 }
 
 // rate is by how much a counter has grown a second.
@@ -207,7 +228,8 @@ func latencyOf(recent, all latency.Snapshot) *Latency {
 }
 
 func (p pair) common(m Member) Common {
-	c := Common{Name: m.Name, Epoch: m.Epoch.String(), Address: m.Address, Version: m.Version}
+	c := Common{Name: m.Name, Epoch: m.Epoch.String(), Address: m.Address, Version: m.Version, Protocol: m.Protocol.String()}
+	c.Incompatible = p.protocol.Check("", "", m.Protocol) != nil
 	if m.Err != nil {
 		c.Error = m.Err.Error()
 	}
@@ -278,7 +300,11 @@ func (p pair) worker(m Member) Worker {
 func (p pair) links(w Member, gateways []Gateway) []Link {
 	all := map[string]Link{}
 	for _, g := range gateways {
-		all[g.Name] = Link{Worker: w.Name, Gateway: g.Name, Address: g.Address, State: LinkMissing}
+		state := LinkMissing
+		if w.Protocol.Check("", "", bus.Protocol(g.Protocol)) != nil {
+			state = LinkRefused
+		}
+		all[g.Name] = Link{Worker: w.Name, Gateway: g.Name, Address: g.Address, State: state}
 	}
 	newest := map[string]link{}
 	for _, l := range w.Figures.Gateways {

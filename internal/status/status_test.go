@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/latency"
 	"github.com/gatebus/gatebus/register"
 )
@@ -216,6 +217,46 @@ func TestShortForms(t *testing.T) {
 	} {
 		if c.got != c.want {
 			t.Errorf("%q, want %q", c.got, c.want)
+		}
+	}
+}
+
+// Who speaks another version of the protocol is named, and of another major is marked.
+func TestProtocols(t *testing.T) {
+	look := cluster(t, 0)
+	protocols := map[string]bus.Protocol{"g1": "", "g2": "2.0", "r1": "1.1", "w1": "1.1"}
+	for i, m := range look.Members {
+		look.Members[i].Protocol = protocols[m.Name]
+	}
+	r := Compare(Look{}, look)
+	head, _, _ := strings.Cut(text(t, r, false), "\n\n")
+	if _, head, _ = strings.Cut(head, "\n"); head != `at 12:00:00, as r1 knows; 1 member does not answer
+1 member speaks protocol 1.0: g1
+1 member speaks protocol 2.0, which does not go with this one: g2` {
+		t.Errorf("%s", head)
+	}
+	if r.Gateways[0].Protocol != "1.0" || r.Gateways[0].Incompatible || !r.Gateways[1].Incompatible || r.Workers[0].Incompatible {
+		t.Errorf("%+v\n%+v", r.Gateways, r.Workers)
+	}
+	for _, l := range r.Links {
+		if (l.State == LinkRefused) != (l.Gateway == "g2") {
+			t.Errorf("%+v", l)
+		}
+	}
+	for i := range look.Members {
+		look.Members[i].Protocol = "1.1"
+	}
+	r = Compare(Look{}, look)
+	if s := text(t, r, false); strings.Contains(s, "protocol") {
+		t.Errorf("all speak the same:\n%s", s)
+	}
+	for i := range look.Members { // whatever they say
+		look.Members[i].Protocol = bus.Protocol(strings.Repeat("\x1b[", 50))
+	}
+	r = Compare(Look{}, look)
+	for line := range strings.Lines(text(t, r, true)) {
+		if utf8.RuneCountInString(line) > maxWidth+1 || strings.Contains(line, "\x1b") {
+			t.Errorf("%q", line)
 		}
 	}
 }

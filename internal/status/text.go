@@ -3,6 +3,8 @@ package status
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -39,6 +41,48 @@ func (r *Report) head(b *strings.Builder) {
 		fmt.Fprintf(b, "; %s not answer", strings.Replace(plural(n, "member")+" do", "1 member do", "1 member does", 1))
 	}
 	b.WriteString("\n")
+	r.protocols(b)
+}
+
+// protocols says who speaks another version of the protocol than the register that was
+// asked.
+func (r *Report) protocols(b *strings.Builder) {
+	type speakers struct {
+		names   []string
+		foreign bool
+	}
+	ours, others := "", map[string]*speakers{}
+	each := func(c Common) {
+		s := others[c.Protocol]
+		if s == nil {
+			s = &speakers{foreign: c.Incompatible}
+			others[c.Protocol] = s
+		}
+		s.names = append(s.names, clip(c.Name, nameWidth))
+	}
+	for _, m := range r.Registers {
+		if each(m.Common); m.Name == r.Register {
+			ours = m.Protocol
+		}
+	}
+	for _, m := range r.Gateways {
+		each(m.Common)
+	}
+	for _, m := range r.Workers {
+		each(m.Common)
+	}
+	if ours == "" && len(others) < 2 {
+		return
+	}
+	delete(others, ours)
+	for _, p := range slices.Sorted(maps.Keys(others)) {
+		s := others[p]
+		line := strings.Replace(plural(len(s.names), "member")+" speak", "1 member speak", "1 member speaks", 1) + " protocol " + clip(p, versionWidth)
+		if s.foreign {
+			line += ", which does not go with this one"
+		}
+		b.WriteString(clip(line+": "+strings.Join(s.names, ", "), maxWidth) + "\n")
+	}
 }
 
 // Widths of the columns of text, at most.
