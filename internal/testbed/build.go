@@ -44,10 +44,18 @@ func Binary() (string, error) {
 
 // Program is the path of the program of a main package of the module, by its
 // directory, such as examples/chat. The first call builds it.
-func Program(dir string) (string, error) {
+func Program(dir string) (string, error) { return program(dir, "") }
+
+// OtherVersion is the path of the gatebus command that speaks as another version of the
+// protocol does, if otherversion.Env names one. The first call builds it.
+func OtherVersion() (string, error) { return program("cmd/gatebus", "gatebus_otherversion") }
+
+// program builds a program with a build tag, if that is not empty.
+func program(dir, tag string) (string, error) {
 	built.mu.Lock()
 	defer built.mu.Unlock()
-	if path := built.paths[dir]; path != "" {
+	key := dir + " " + tag
+	if path := built.paths[key]; path != "" {
 		return path, nil
 	}
 	root, err := ModuleRoot()
@@ -67,7 +75,7 @@ func Program(dir string) (string, error) {
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	args := []string{"build", "-o", path}
+	args := []string{"build", "-tags", tag, "-o", path}
 	if RaceEnabled {
 		args = append(args, "-race")
 	}
@@ -76,7 +84,7 @@ func Program(dir string) (string, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("testbed: go build ./%s: %w\n%s", dir, err, out)
 	}
-	built.paths[dir] = path
+	built.paths[key] = path
 	return path, nil
 }
 

@@ -19,6 +19,11 @@ type Cluster struct {
 	// File is the configuration file that every process is given; empty means none.
 	File string
 
+	// Env are the NAME=VALUE pairs that processes which are started from now on have in
+	// their environment, and Path is their program; empty means gatebus.
+	Env  []string
+	Path string
+
 	tb     TB
 	routes []string
 	hosts  int
@@ -106,7 +111,7 @@ func (c *Cluster) start(name, role string, set []string) *Process {
 	for _, kv := range append(append(common, c.Set...), set...) {
 		args = append(args, "--set", kv)
 	}
-	return Start(c.tb, Spec{Name: name, Args: args})
+	return Start(c.tb, Spec{Name: name, Path: c.Path, Args: args, Env: c.Env})
 }
 
 // WaitReady waits until all of these processes do their work.
