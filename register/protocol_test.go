@@ -38,8 +38,17 @@ func TestOtherMajorDoesNotJoin(t *testing.T) {
 		synctest.Wait()
 		expect(t, "on the register", names(r.Members(RoleGateway)), "g1", "g2")
 		expect(t, "incompatible", names(r.Incompatible()), "g2")
+		// A member of before there were versions does not look at them; it is told in words.
+		answer, err := conn.Request(t.Context(), encode(AnnounceSubject(RoleGateway), Member{Role: RoleGateway, Name: "g3", Epoch: 3, Address: "g3:1", Protocol: "3.0"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := decode[ack](answer); err != nil || !strings.Contains(a.Error, "gateway g3 speaks protocol") || a.Protocol != "1.1" {
+			t.Errorf("%+v, %v", a, err)
+		}
+		want := map[string]int{"register": 2, "gateway": 1} // errors: of each life one
 		for who, log := range map[string]string{"register": log.String(), "gateway": g2.log.String()} {
-			if n := strings.Count(log, "level=ERROR"); n != 1 || !strings.Contains(log, "2.0") || !strings.Contains(log, "1.1") {
+			if n := strings.Count(log, "level=ERROR"); n != want[who] || !strings.Contains(log, "2.0") || !strings.Contains(log, "1.1") {
 				t.Errorf("the %s says %d times:\n%s", who, n, log)
 			}
 		}

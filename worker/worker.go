@@ -334,7 +334,7 @@ func (w *Worker) openLink(ctx context.Context, m register.Member, tasks *sync.Wa
 	// the subjects are made of it. One to this life is there if it says only now what it
 	// speaks: registers of the first versions do not pass that on.
 	for _, old := range w.allLinks() {
-		if old == same || old.member.Address == m.Address || old.member.Bus != "" && m.Bus != "" && old.member.Name == m.Name {
+		if old.member.Address == m.Address || old.member.Bus != "" && m.Bus != "" && old.member.Name == m.Name {
 			w.forget(old)
 			old.replaced()
 			old.log.Info("gateway has restarted; old link closed")
