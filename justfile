@@ -30,6 +30,10 @@ browser:
 chaos *options:
     go run ./internal/chaos/cmd/chaos {{options}}
 
+# replaces all roles of a cluster by other versions of the protocol and back, under load
+upgrade:
+    GATEBUS_TEST_LONG=1 go test -race -count=1 -v -run 'TestRollingUpgrade|TestOtherMajor' ./e2e
+
 # looks for inputs that break a parser, for a while each
 fuzz time="5s":
     .ci/fuzz {{time}}

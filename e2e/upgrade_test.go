@@ -38,7 +38,7 @@ type rolling struct {
 	moves   int // of the clients, to a new gateway
 }
 
-const rollingClients = 20
+const rollingClients = 10
 
 // startRolling starts two registers, two gateways and two workers of a version.
 func startRolling(t *testing.T, version string) *rolling {
@@ -56,7 +56,7 @@ func startRolling(t *testing.T, version string) *rolling {
 	must(t, err)
 	t.Cleanup(app.Close)
 	r.app = app
-	r.load = testbed.StartLoad(t, rollingClients, testbed.Numbered{Every: 5 * time.Millisecond, Window: 4, Reconnect: true}, ws(t, r.members["g1"]), ws(t, r.members["g2"]))
+	r.load = testbed.StartLoad(t, rollingClients, testbed.Numbered{Every: 20 * time.Millisecond, Window: 4, Reconnect: true}, ws(t, r.members["g1"]), ws(t, r.members["g2"]))
 	must(t, r.load.WaitConnected(soon(t), rollingClients))
 	return r
 }
@@ -143,12 +143,15 @@ func (r *rolling) understood(p *testbed.Process) {
 
 // Every role of a cluster is replaced, one process after the other and under load: the
 // version of the protocol before by this one, this one by the next, and that by this one
-// again. They stand side by side in every combination, and no frame is lost, answered twice,
+// again, of each role one at least. They stand side by side in every combination, and no frame is lost, answered twice,
 // or out of order.
 func TestRollingUpgrade(t *testing.T) {
 	t.Parallel()
 	roles := []string{"r1", "r2", "g1", "g2", "w1", "w2"} // as docs/operations.md says
-	back := []string{"w1", "w2", "g1", "g2", "r1", "r2"}
+	back := []string{"w1", "g1", "r1"}
+	if long {
+		back = []string{"w1", "w2", "g1", "g2", "r1", "r2"}
+	}
 	r := startRolling(t, otherversion.Previous)
 	r.reach()
 	r.to(today, roles...)

@@ -36,7 +36,7 @@ func Names() []string { return []string{Previous, Next, Foreign} }
 // Get is the version of a name, for [bus.Emulate]; nil, for what this program is, if the
 // name is empty.
 func Get(name string) (*bus.Emulation, error) {
-	major, minor, err := bus.Protocol1_1.Numbers()
+	major, minor, err := bus.CurrentProtocol().Numbers()
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +47,7 @@ func Get(name string) (*bus.Emulation, error) {
 	case "":
 		return nil, nil
 	case Previous:
+		// 1.0, which does not say so.
 		return &bus.Emulation{Sent: previous, Subscribed: func(s string) bool { return !isNew(s) }}, nil
 	case Next:
 		return &bus.Emulation{Protocol: version(major, minor+1), Batches: true, Sent: next, Subscribed: all}, nil
