@@ -253,7 +253,10 @@ var errBatch = fmt.Errorf("bus: %w: a batch", ErrMessage)
 
 // NextEvent takes the first event off a batch. Its Data is shared with it.
 func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
-	if b = skip(b, eventExtension); len(b) == 0 {
+	if len(b) > 0 && b[0]&flagBits == eventExtension { // rare: a call less for all others
+		b = skip(b, eventExtension)
+	}
+	if len(b) == 0 {
 		return e, nil, errBatch
 	}
 	flags := b[0]
@@ -283,7 +286,10 @@ func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
 
 // NextReply takes the first reply off a batch. Its Data is shared with it.
 func NextReply(b []byte) (a BatchReply, rest []byte, err error) {
-	if b = skip(b, replyExtension); len(b) == 0 {
+	if len(b) > 0 && b[0]&flagBits == replyExtension { // rare: a call less for all others
+		b = skip(b, replyExtension)
+	}
+	if len(b) == 0 {
 		return a, nil, errBatch
 	}
 	flags := b[0]
