@@ -64,7 +64,7 @@ type Worker struct {
 	links    map[linkKey]*link
 	// registers is the connection to those; nil: not yet, or it is the caller's.
 	registers *bus.NATS
-	refused  map[linkKey]error // gateways that are not linked to, and why
+	refused   map[linkKey]error // gateways that are not linked to, and why
 }
 
 // linkKey is one life of one gateway.
