@@ -17,6 +17,12 @@ import (
 	"github.com/gatebus/gatebus/internal/chaos/ledger"
 )
 
+// stop has a gateway be told to stop, which it has done at once.
+func stop(h *history, gateway string) { h.stop(gateway)() }
+
+// fateful is the number of the frame at which something happens.
+const fateful = 5
+
 // fakeGateway lets clients in and gives fn their frames, by number.
 func fakeGateway(t *testing.T, fn func(c *websocket.Conn, n, kind int, data []byte)) string {
 	t.Helper()
@@ -46,10 +52,10 @@ func fakeGateway(t *testing.T, fn func(c *websocket.Conn, n, kind int, data []by
 
 func echo(c *websocket.Conn, _, kind int, data []byte) { c.WriteMessage(kind, data) }
 
-// closes ends a connection with a code instead of answering frame 5.
+// closes ends a connection with a code instead of answering the fateful frame.
 func closes(code int) func(*websocket.Conn, int, int, []byte) {
 	return func(c *websocket.Conn, n, kind int, data []byte) {
-		if n != 5 {
+		if n != fateful {
 			echo(c, n, kind, data)
 			return
 		}
@@ -59,33 +65,33 @@ func closes(code int) func(*websocket.Conn, int, int, []byte) {
 
 // resets breaks a connection off at the same place.
 func resets(c *websocket.Conn, n, kind int, data []byte) {
-	if n == 5 {
+	if n == fateful {
 		c.NetConn().Close()
 	}
 	echo(c, n, kind, data)
 }
 
 func TestClientNoticesEachBrokenPromise(t *testing.T) {
-	kill, stop := (*history).kill, (*history).stop
+	kill := (*history).kill
 	for name, tt := range map[string]struct {
 		gateway func(c *websocket.Conn, n, kind int, data []byte)
-		before  func(*history, string) // what is done to the gateway, if anything
+		before  func(*history, string) // what is done to the gateway at the end, if anything
 		want    ledger.Broken          // "" for none
 	}{
 		"kept": {echo, nil, ""},
 		"answered twice": {func(c *websocket.Conn, n, kind int, data []byte) {
 			echo(c, n, kind, data)
-			if n == 5 {
+			if n == fateful {
 				echo(c, n, kind, data)
 			}
 		}, nil, ledger.Duplicated},
 		"one left out": {func(c *websocket.Conn, n, kind int, data []byte) {
-			if n != 5 {
+			if n != fateful {
 				echo(c, n, kind, data)
 			}
 		}, nil, ledger.Reordered},
 		"none from some time on": {func(c *websocket.Conn, n, kind int, data []byte) {
-			if n < 5 {
+			if n < fateful {
 				echo(c, n, kind, data)
 			}
 		}, nil, ledger.Lost},
@@ -105,7 +111,13 @@ func TestClientNoticesEachBrokenPromise(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(t.Logf)
-			l := newLoad(h, 1, 2, time.Millisecond, time.Second, []door{{name: "g1", addr: fakeGateway(t, tt.gateway)}})
+			gateway := fakeGateway(t, func(c *websocket.Conn, n, kind int, data []byte) {
+				if n == fateful && tt.before != nil {
+					tt.before(h, "g1")
+				}
+				tt.gateway(c, n, kind, data)
+			})
+			l := newLoad(h, 1, 2, time.Millisecond, time.Second, []door{{name: "g1", addr: gateway}})
 			for _, c := range l.clients {
 				c.window, c.burst = 3, 1
 			}
@@ -114,13 +126,6 @@ func TestClientNoticesEachBrokenPromise(t *testing.T) {
 			var running sync.WaitGroup
 			defer running.Wait()
 			running.Go(func() { l.run(ctx) })
-			if tt.before != nil { // again and again, as clients connect anew
-				running.Go(func() {
-					for wait(ctx, time.Millisecond) {
-						tt.before(h, "g1")
-					}
-				})
-			}
 			enough := time.After(500 * time.Millisecond)
 			if tt.want != "" {
 				enough = time.After(20 * time.Second)
@@ -149,9 +154,9 @@ func TestClientRefused(t *testing.T) {
 		want   bool // a violation
 	}{
 		"no worker":             {http.StatusServiceUnavailable, nil, true},
-		"stopping":              {http.StatusServiceUnavailable, (*history).stop, false},
+		"stopping":              {http.StatusServiceUnavailable, stop, false},
 		"failed":                {http.StatusBadGateway, nil, true},
-		"failed while stopping": {http.StatusBadGateway, (*history).stop, true},
+		"failed while stopping": {http.StatusBadGateway, stop, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(tt.status) }))

@@ -40,6 +40,9 @@ type episode struct {
 	began, ended time.Duration // ended is 0 while it goes on
 }
 
+// span is a time in which a process was to stop.
+type span struct{ from, to time.Duration } // to is 0 as long as it has not ended
+
 // history is what was done to the processes, and which promises were broken. All
 // times are of ledger.Clock.
 type history struct {
@@ -50,7 +53,7 @@ type history struct {
 	start      time.Duration
 	episodes   []*episode
 	killed     map[string][]time.Duration // by process
-	stopped    map[string][]time.Duration
+	stopped    map[string][]*span
 	violations []Violation
 	count      map[ledger.Broken]int
 }
@@ -58,7 +61,7 @@ type history struct {
 func newHistory(logf func(string, ...any)) *history {
 	return &history{
 		logf: logf, broken: make(chan struct{}), start: ledger.Clock(),
-		killed: map[string][]time.Duration{}, stopped: map[string][]time.Duration{},
+		killed: map[string][]time.Duration{}, stopped: map[string][]*span{},
 		count: map[ledger.Broken]int{},
 	}
 }
@@ -91,36 +94,39 @@ func (h *history) faultEnds(e *episode) {
 	e.ended = ledger.Clock()
 }
 
-// kill notes that a process is about to be killed, stop that it is about to be
-// told to stop.
+// kill notes that a process is about to be killed.
 func (h *history) kill(process string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.killed[process] = append(h.killed[process], ledger.Clock())
 }
 
-func (h *history) stop(process string) {
+// stop notes that a process is about to be told to stop; ended is to be called when it
+// has ended.
+func (h *history) stop(process string) (ended func()) {
+	s := &span{from: ledger.Clock()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.stopped[process] = append(h.stopped[process], ledger.Clock())
+	h.stopped[process] = append(h.stopped[process], s)
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		s.to = ledger.Clock()
+	}
 }
 
 // wasKilled tells whether a process was killed between the two times.
 func (h *history) wasKilled(process string, from, to time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return within(h.killed[process], from, to)
+	return slices.ContainsFunc(h.killed[process], func(t time.Duration) bool { return from <= t && t <= to })
 }
 
-// wasStopped tells whether it was told to stop between the two times.
+// wasStopped tells whether it was to stop at any moment between the two times.
 func (h *history) wasStopped(process string, from, to time.Duration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return within(h.stopped[process], from, to)
-}
-
-func within(times []time.Duration, from, to time.Duration) bool {
-	return slices.ContainsFunc(times, func(t time.Duration) bool { return from <= t && t <= to })
+	return slices.ContainsFunc(h.stopped[process], func(s *span) bool { return s.from <= to && (s.to == 0 || from <= s.to) })
 }
 
 // violated notes a violation of just now.

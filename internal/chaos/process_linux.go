@@ -113,7 +113,7 @@ func (n *node) kill() {
 func (n *node) stop() {
 	p := n.now.Load()
 	p.expected.Store(true)
-	n.history.stop(n.name)
+	defer n.history.stop(n.name)()
 	n.awaitLife(p)
 	began := time.Now()
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // likewise
