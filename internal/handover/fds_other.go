@@ -1,0 +1,23 @@
+//go:build !unix
+
+package handover
+
+import (
+	"errors"
+	"net"
+)
+
+func rights(fds []int) ([]byte, error) {
+	if len(fds) == 0 {
+		return nil, nil
+	}
+	return nil, errors.ErrUnsupported
+}
+
+func rightsSpace(int) int { return 0 }
+
+func parseRights([]byte) ([]int, error) { return nil, errors.ErrUnsupported }
+
+func duplicate(net.Listener) (int, error) { return -1, errors.ErrUnsupported }
+
+func closeDescriptor(int) {}

@@ -1,0 +1,59 @@
+//go:build unix
+
+package handover
+
+import (
+	"fmt"
+	"net"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// rights has the kernel pass descriptors along with a message.
+func rights(fds []int) ([]byte, error) {
+	if len(fds) == 0 {
+		return nil, nil
+	}
+	return unix.UnixRights(fds...), nil
+}
+
+// rightsSpace is how many bytes so many descriptors take.
+func rightsSpace(n int) int { return unix.CmsgSpace(4 * n) }
+
+func parseRights(oob []byte) (fds []int, err error) {
+	messages, err := unix.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range messages {
+		got, err := unix.ParseUnixRights(&m)
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, got...)
+	}
+	return fds, nil
+}
+
+// duplicate makes another descriptor of a socket, which stays in its mode: the
+// processes that share it share that too.
+func duplicate(ln net.Listener) (fd int, err error) {
+	c, ok := ln.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("a %T has no descriptor", ln)
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd = -1
+	var failed error
+	err = raw.Control(func(own uintptr) { fd, failed = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	if err == nil {
+		err = failed
+	}
+	return fd, err
+}
+
+func closeDescriptor(fd int) { _ = unix.Close(fd) } // it was made for one message
