@@ -22,14 +22,22 @@ const (
 // accept takes the connections of a listener until it is closed. Each is given to take
 // by a goroutine of its own, which tasks waits for.
 func (g *Gateway) accept(ctx context.Context, l *listener, tasks *sync.WaitGroup, take func(net.Conn)) error {
+	defer g.acceptors.Done()
+	if !g.mayAccept(ctx) {
+		return nil
+	}
 	pause := acceptPause
 	for {
 		nc, err := l.socket.Accept()
 		switch {
 		case err == nil:
 			pause = acceptPause
-			tasks.Go(func() { take(nc) })
-		case g.stopping.Load() || !isPassing(err):
+			g.arrivals.add(nc)
+			tasks.Go(func() {
+				l.setKeepAlive(nc)
+				take(nc)
+			})
+		case g.stopping.Load() || g.yielded.Load() || !isPassing(err):
 			return err
 		default:
 			g.warn.Do(func() { g.log.Warn("cannot accept a client; trying again", "listener", l.cfg.Name, "err", err) })
@@ -54,19 +62,11 @@ func isPassing(err error) bool {
 	return false
 }
 
-// closePlain accepts no more clients of plain listeners.
-func (g *Gateway) closePlain() {
-	for _, l := range g.listeners {
-		if l.isPlain() {
-			_ = l.socket.Close() // nothing can be done about it
-		}
-	}
-}
-
 // letIn asks a worker about a client of a plain listener, and serves it if the
 // worker accepts. What the client sends meanwhile waits in its socket. It returns
 // once the client needs no goroutine of its own any more.
 func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
+	defer g.arrivals.remove(nc) // before nc has TLS
 	from := sourceOf(l, nc.RemoteAddr())
 	if l.cfg.ProxyProtocol {
 		var err error

@@ -73,6 +73,12 @@ type Gateway struct {
 	cork    batch.Cork    // in while many clients' frames are taken
 
 	listenMu sync.Mutex // guards the sockets of the listeners
+	// set by Inherit: who gives sockets, and when clients may be accepted; nil: at once
+	claim     func(name, listen string) net.Listener
+	begin     <-chan struct{}
+	acceptors sync.WaitGroup // goroutines that take connections
+	arrivals  arrivals
+	yielded   atomic.Bool // another process accepts
 
 	subsMu sync.Mutex
 	subs   []bus.Subscription
@@ -147,7 +153,6 @@ func (g *Gateway) Run(ctx context.Context) error {
 		g.Close()
 		return fmt.Errorf("gateway: %w", err)
 	}
-	close(g.serving)
 	// What serves clients outlives ctx until the last one is gone.
 	serve, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
@@ -155,6 +160,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	server := g.newServer(serve)
 	served := make(chan error, 2*len(g.listeners)+1)
 	for _, l := range g.listeners {
+		g.acceptors.Add(1)
 		if l.isPlain() {
 			tasks.Go(func() {
 				served <- g.accept(serve, l, &tasks, func(nc net.Conn) { g.letIn(serve, l, nc) })
@@ -167,8 +173,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 				served <- g.accept(serve, l, &tasks, func(nc net.Conn) { l.headed.take(serve, g, l, nc) })
 			})
 		}
-		tasks.Go(func() { served <- server.Serve(l.forHTTP()) })
+		tasks.Go(func() { served <- g.serveHandshakes(serve, l, server) })
 	}
+	close(g.serving)
 	if n := g.dispatch.census; n != nil {
 		tasks.Go(func() {
 			if err := n.run(serve); err != nil {
@@ -185,10 +192,17 @@ func (g *Gateway) Run(ctx context.Context) error {
 	tasks.Go(func() { g.refreshKeys(serve) })
 
 	var err error
-	select {
-	case <-ctx.Done():
-	case err = <-served: // the listener broke; clients can be told all the same
-		err = fmt.Errorf("gateway: serve clients: %w", err)
+	for ctx.Err() == nil && err == nil {
+		select {
+		case <-ctx.Done():
+		case err = <-served:
+			if !g.broken(err) {
+				err = nil
+				continue
+			}
+			// the listener broke; clients can be told all the same
+			err = fmt.Errorf("gateway: serve clients: %w", err)
+		}
 	}
 	g.drain(server)
 	stop()
@@ -323,7 +337,7 @@ func (g *Gateway) checkIdle(c *client, now, heard, pinged time.Duration) {
 // drain stops accepting and closes the clients.
 func (g *Gateway) drain(server *http.Server) {
 	g.stopping.Store(true)
-	g.closePlain()
+	g.closeSockets(g.yielded.Load())
 	// What Drain does not achieve, the end of these bounds does.
 	ctx, cancel := context.WithTimeout(context.Background(), g.config().Drain+g.config().CloseTimeout+g.config().AckWait)
 	defer cancel()

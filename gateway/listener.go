@@ -47,6 +47,7 @@ func (g *Gateway) newServer(ctx context.Context) *http.Server {
 			return context.WithValue(ctx, listenerKey{}, l.(httpListener).of)
 		},
 		ConnContext: withSource,
+		ConnState:   g.arrivals.state,
 	}
 }
 

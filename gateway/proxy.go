@@ -261,12 +261,14 @@ func newHeadedListener(socket net.Listener) *headedListener {
 func (h *headedListener) take(ctx context.Context, g *Gateway, l *listener, nc net.Conn) {
 	from, err := g.unwrapProxy(ctx, l, nc)
 	if err != nil {
+		g.arrivals.remove(nc)
 		g.badProxy(l, nc, err)
 		return
 	}
 	select {
 	case h.conns <- &proxied{nc, from}:
 	case <-h.closed:
+		g.arrivals.remove(nc)
 		_ = nc.Close() // nothing can be done about it
 	}
 }

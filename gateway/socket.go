@@ -19,13 +19,15 @@ type listener struct {
 	cfg         Listener
 	key         string // of its address, as the configuration names it
 	wire        wire
-	ping        []byte       // what is sent to the silent; nil: nothing
-	certificate *certificate // nil: no TLS
+	ping        []byte              // what is sent to the silent; nil: nothing
+	certificate *certificate        // nil: no TLS
+	keepAlive   net.KeepAliveConfig // of TCP; what is not enabled is as usual
 	// headed is what the HTTP server accepts from; nil: from socket. Set by Run.
 	headed *headedListener
 
 	// guarded by the gateway's listenMu
-	socket net.Listener // nil until Listen
+	socket    net.Listener // nil until Listen
+	inherited bool         // another process has opened it; set with socket
 }
 
 // newListeners makes the listeners of a configuration, the one at Listen first.
@@ -38,6 +40,9 @@ func newListeners(cfg *Config) []*listener {
 		}
 		if lc.PingData != "" {
 			l.ping = []byte(lc.PingData)
+		}
+		if l.isPlain() {
+			l.keepAlive = keepAliveOf(cfg)
 		}
 		if lc.TLS.On() {
 			l.certificate = &certificate{files: lc.TLS}
@@ -86,18 +91,17 @@ func (g *Gateway) listen(ctx context.Context, l *listener) (net.Listener, error)
 			return nil, err
 		}
 	}
-	var lc net.ListenConfig
+	if g.claim != nil {
+		if socket := g.claim(l.cfg.Name, l.cfg.Listen); socket != nil {
+			l.inherited = true
+			return socket, nil
+		}
+	}
+	lc := net.ListenConfig{KeepAliveConfig: l.keepAlive}
 	network, address := network(l.cfg.Listen)
-	switch {
-	case network == "unix":
+	if network == "unix" {
 		if err := removeStale(ctx, address); err != nil {
 			return nil, fmt.Errorf("listen for clients on %s: %w", l.cfg.Listen, err)
-		}
-	case l.wire != wireWebSocket:
-		// There are no pings: the kernel finds out that the other side is gone,
-		// in the same time.
-		lc.KeepAliveConfig = net.KeepAliveConfig{
-			Enable: true, Idle: g.config().PingInterval, Interval: max(g.config().PongTimeout/keepAliveProbes, time.Second), Count: keepAliveProbes,
 		}
 	}
 	socket, err := lc.Listen(ctx, network, address)
@@ -144,16 +148,9 @@ func removeStale(ctx context.Context, path string) error {
 	return fmt.Errorf("cannot find out whether somebody listens there already: %w", err)
 }
 
-// Close gives the clients' ports back, of a gateway that does not run.
-func (g *Gateway) Close() {
-	g.listenMu.Lock()
-	defer g.listenMu.Unlock()
-	for _, l := range g.listeners {
-		if l.socket != nil {
-			_ = l.socket.Close() // a second time does no harm
-		}
-	}
-}
+// Close gives the clients' ports back, of a gateway that does not run. Those that it has
+// inherited are still the other process's.
+func (g *Gateway) Close() { g.closeSockets(false) }
 
 // Addr is where WebSocket clients connect (Config.Listen), once Listen has
 // returned; nil before.
