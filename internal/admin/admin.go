@@ -34,6 +34,9 @@ type Check struct {
 type Config struct {
 	// Listen is a host:port; port 0 takes a free one.
 	Listen string
+	// Listener is a socket that is open already, and the server's then; nil: Listen is
+	// taken.
+	Listener net.Listener
 	// Ready are the checks of /readyz, by role.
 	Ready map[string][]Check
 	// Stats are the figures of /stats, by role.
@@ -71,6 +74,9 @@ var chatPage = template.Must(template.New("chat").Parse(chatHTML))
 
 // Listen takes the port. Serving begins with Run.
 func Listen(ctx context.Context, cfg Config) (*Server, error) {
+	if cfg.Listener != nil {
+		return &Server{cfg: cfg, listener: cfg.Listener}, nil
+	}
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", cfg.Listen)
 	if err != nil {
@@ -81,6 +87,12 @@ func Listen(ctx context.Context, cfg Config) (*Server, error) {
 
 // Addr is where the server listens.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Listener is the socket, for a process that replaces this one. It stays the server's.
+func (s *Server) Listener() net.Listener { return s.listener }
+
+// Close gives the port back, of a server that does not run.
+func (s *Server) Close() { _ = s.listener.Close() } // nothing can be done about it
 
 // Run serves until ctx ends, and then lets running requests finish for a
 // second at most.
