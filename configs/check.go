@@ -103,7 +103,7 @@ func (l *loader) check() {
 		if !l.problems.has(s.key) && !isSocket(s.addr) {
 			if _, _, err := hostPort(s.addr); err != nil {
 				example := defaults[s.key]
-				if example == nil {
+				if example == nil || example == "" {
 					example = "127.0.0.1:8283"
 				}
 				l.bad(s.key, "%w; write host:port, such as %v", err, example)
@@ -306,6 +306,9 @@ func (c *Config) listeners() []listener {
 		all = append(all, listener{"gateway.listen", c.Gateway.Listen, forClients})
 		if c.BusIsOwn() {
 			all = append(all, listener{"gateway.bus.listen", c.Gateway.Bus.Listen, forMembers})
+			if c.Gateway.Bus.Spare != "" {
+				all = append(all, listener{"gateway.bus.spare", c.Gateway.Bus.Spare, forMembers})
+			}
 		}
 		for i, s := range c.Gateway.Listeners {
 			all = append(all, listener{element("gateway.listeners", i) + ".listen", s.Listen, forClients})

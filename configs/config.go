@@ -160,13 +160,20 @@ type Cluster struct {
 // the bus that runs beside it.
 type Gateway struct {
 	gateway.Config `koanf:",squash"`
-	Bus            Bus `koanf:"bus"`
+	// Handover is the path of a unix socket over which a process that is started later,
+	// with the same path and name, takes the listeners of this one and replaces it; empty
+	// means that none can. It has the rules of Config.SecretFile.
+	Handover string `koanf:"handover"`
+	Bus      Bus    `koanf:"bus"`
 }
 
 // Bus is the NATS server of one gateway, or a cluster of your own in its place.
 type Bus struct {
 	// Listen is the host:port where workers connect; port 0 takes a free one.
 	Listen string `koanf:"listen"`
+	// Spare is the host:port that is taken in place of Listen while a process that is
+	// being replaced has that; empty means that a free port is, at the host of Listen.
+	Spare string `koanf:"spare"`
 	// URL are the servers of a NATS cluster of your own, any of which will do: it is
 	// the bus, and Listen does not count.
 	URL []string `koanf:"url"`

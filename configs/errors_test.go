@@ -2,6 +2,7 @@ package configs
 
 import (
 	"errors"
+	"strings"
 	"testing"
 )
 
@@ -103,6 +104,14 @@ func TestErrors(t *testing.T) {
 			"host.yaml:4: gateway.listen: address 8282: missing port in address; write host:port, such as 127.0.0.1:8282",
 			"host.yaml:5: gateway.ack_wait: 1ms is too short; from 100ms",
 			"host.yaml:6: gateway.max_deliver: 0 is too small; from 1"}},
+		{"handover", "gateway:\n  bus: {spare: 127.0.0.1:8301}\n", []string{
+			"host.yaml:2: gateway.bus.spare: gateway.handover is empty, so no process takes it; set that, or remove it"}},
+		{"handover on a shared bus", "gateway:\n  handover: /run/gw.sock\n  bus: {url: [nats://h:4222]}\n", []string{
+			"host.yaml:2: gateway.handover: the bus is gateway.bus.url, where two processes of one name are not told apart; " +
+				"remove one of the two, and replace the gateway by one with another name"}},
+		{"spare", "gateway:\n  handover: /" + strings.Repeat("x", 107) + "\n  bus: {spare: \"8301\"}\n", []string{
+			"host.yaml:2: gateway.handover: the path has 108 bytes; that of a socket has 107 at most",
+			`host.yaml:3: gateway.bus.spare: "8301" is not host:port; write host:port, such as 127.0.0.1:8283`}},
 		{"listeners", `gateway:
   listen: 127.0.0.1:1
   listeners:

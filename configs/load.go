@@ -55,6 +55,7 @@ func load(src Source, read func(path string, limit int64) ([]byte, error)) (*Con
 	}
 	l.readSecrets()
 	l.certificates()
+	l.handover()
 	l.deriveRegisters()
 	l.check()
 	if err := l.problems.err(); err != nil {

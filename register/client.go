@@ -127,7 +127,8 @@ func (c *Client) Members(roles ...Role) []Member {
 func (c *Client) CaughtUp() <-chan struct{} { return c.caughtUp }
 
 // Run announces the member over conn until ctx ends, and then says goodbye. It
-// does not end for want of a register: it keeps trying. A client runs once.
+// does not end for want of a register: it keeps trying. A client that has ended may run
+// again: it is announced anew.
 func (c *Client) Run(ctx context.Context, conn bus.Conn) error {
 	c.conn = conn
 	var subjects []string

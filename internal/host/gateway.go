@@ -41,6 +41,8 @@ type gatewayPart struct {
 	toRegisters atomic.Pointer[bus.NATS] // nil: not yet
 	largest     int                      // a message of the bus may be, in bytes
 	sameNATS    bool                     // the registers are where the bus is
+	// takeover replaces another process, and is replaced; nil: neither happens.
+	takeover *takeover
 }
 
 func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart, err error) {
@@ -60,6 +62,12 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 	}
 	if err != nil {
 		return nil, err
+	}
+	if h.takeover != nil {
+		g.takeover = h.takeover
+		if err := g.takeover.inherit(g.gateway); err != nil {
+			return nil, err
+		}
 	}
 	if err := g.gateway.Listen(ctx); err != nil {
 		if e, ok := errors.AsType[*gateway.ListenError](err); ok {
@@ -105,18 +113,33 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 // startBus starts the bus of the gateway, and makes that.
 func (g *gatewayPart) startBus(ctx context.Context, h *Host, epoch bus.Epoch) error {
 	c := h.cfg.Gateway
-	server, err := embedded.New(embedded.Config{
-		Name: c.Name, Listen: c.Bus.Listen, Advertise: h.cfg.BusAdvertise(), TLS: h.serverTLS(), Log: g.log,
-		Keys: h.secrets.Load().ownKeys(), Accept: h.secrets.Load().acceptedKeys(),
-		MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
-	})
-	if err != nil {
-		return fmt.Errorf("gateway.bus: %w", err)
+	var (
+		server *embedded.Server
+		inUse  []error
+	)
+	for _, listen := range h.busAddresses() {
+		var err error
+		server, err = embedded.New(embedded.Config{
+			Name: c.Name, Listen: listen, Advertise: h.cfg.AdvertiseAddr(listen), TLS: h.serverTLS(), Log: g.log,
+			Keys: h.secrets.Load().ownKeys(), Accept: h.secrets.Load().acceptedKeys(),
+			MaxPayload: int32(max(embedded.DefaultMaxPayload, c.MaxFrame+busHeadroom)), // MaxFrame is bounded by Validate
+		})
+		if err != nil {
+			return fmt.Errorf("gateway.bus: %w", err)
+		}
+		if err = server.Start(ctx); err == nil {
+			g.server = server
+			break
+		}
+		if !isAddressInUse(err) {
+			return keyed("gateway.bus.listen", err)
+		}
+		inUse = append(inUse, err)
 	}
-	if err := server.Start(ctx); err != nil {
-		return keyed("gateway.bus.listen", err)
+	if g.server == nil {
+		return h.busInUse(inUse)
 	}
-	g.server = server
+	var err error
 	g.conn, err = bus.Dial(bus.Config{
 		InProcess: server, Name: "gatebus gateway " + c.Name,
 		Options: inboxOptions(keys.RoleGateway), Login: inProcessLogin(server, keys.RoleGateway), Log: g.log,
@@ -225,7 +248,7 @@ func (g *gatewayPart) checks() []admin.Check {
 	}
 	return []admin.Check{
 		busCheck,
-		joinedCheck(configs.RoleGateway, g.members),
+		g.takeover.joined(joinedCheck(configs.RoleGateway, g.members)),
 		{Name: configs.ReadyWorkers, Missing: g.missingWorkers},
 	}
 }
@@ -253,11 +276,6 @@ func (g *gatewayPart) run(ctx context.Context) error {
 	}
 	defer registers.Close()
 	g.toRegisters.Store(registers)
-	service, err := register.Serve(registers.NATS(), g.self, g.stats)
-	if err != nil {
-		return err
-	}
-	defer service.Stop()
 	attach := g.gateway.Attach
 	if g.sameNATS {
 		attach = g.gateway.AttachShared
@@ -269,12 +287,13 @@ func (g *gatewayPart) run(ctx context.Context) error {
 	// and is served by its workers until the last one is gone.
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	present := &presence{g: g, registers: registers}
 	membership := make(chan error, 1)
 	go func() {
 		defer stop()
 		select {
 		case <-g.gateway.Serving():
-			membership <- g.members.Run(ctx, registers)
+			membership <- g.beMember(ctx, present)
 		case <-ctx.Done():
 			membership <- nil
 		}
@@ -300,4 +319,19 @@ func (g *gatewayPart) reload(cfg *configs.Config, to change) error {
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// beMember has the registers know the gateway until ctx ends.
+func (g *gatewayPart) beMember(ctx context.Context, p *presence) error {
+	if g.takeover != nil {
+		return g.takeover.run(ctx, p)
+	}
+	if err := p.begin(ctx); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+	case <-p.ended:
+	}
+	return p.end()
 }

@@ -3,6 +3,10 @@
 // which they need each other, and stops them so that nothing is lost: first
 // the gateway, whose clients' last events the worker still handles, then the
 // API and the worker, then the register.
+//
+// A host whose gateway has a handover path takes the listeners of the process that serves
+// there, if one does, once it has all that this one has; and it stops in the same order
+// when another process has taken its own. No connection is lost by that.
 package host
 
 import (
@@ -37,6 +41,9 @@ type Host struct {
 	parts []part   // in the order in which they are stopped
 	api   *apiPart // one of them, or nil
 	admin *admin.Server
+
+	takeover *takeover           // nil: no process is replaced
+	replaced func(successor int) // nil: nobody wants to know
 
 	stopping atomic.Bool // Run has begun to stop the parts
 
@@ -103,6 +110,7 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 		h.certs = c
 	}
 	if err := h.start(ctx, &at); err != nil {
+		h.takeover.close()
 		for _, p := range h.parts {
 			p.release()
 		}
@@ -112,6 +120,9 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 }
 
 func (h *Host) start(ctx context.Context, at *Addresses) error {
+	if err := h.startTakeover(ctx); err != nil {
+		return err
+	}
 	if h.cfg.Register != nil {
 		r, err := h.startRegister(ctx, at)
 		if err != nil {
@@ -146,7 +157,7 @@ func (h *Host) startAdmin(ctx context.Context, at *Addresses) error {
 		return nil
 	}
 	cfg := admin.Config{
-		Listen: h.cfg.Admin.Listen, Log: h.log,
+		Listen: h.cfg.Admin.Listen, Listener: h.takeover.adminSocket(h.cfg.Admin.Listen), Log: h.log,
 		Ready: map[string][]admin.Check{}, Stats: map[string]func() any{},
 		Metrics: h.metrics(),
 	}
@@ -193,8 +204,34 @@ func (h *Host) checks(p part) []admin.Check {
 	return checks
 }
 
-// Run runs the roles until ctx ends, or one fails, and stops them one after
-// the other. The error is that of the role that failed.
+// runAdmin serves operators, from when this process is in its place.
+func (h *Host) runAdmin(ctx context.Context) error {
+	select {
+	case <-h.InPlace():
+		return h.admin.Run(ctx)
+	case <-ctx.Done():
+		h.admin.Close()
+		return nil
+	}
+}
+
+// InPlace is closed when Run has this process serve clients: from the start, unless it
+// replaces another one.
+func (h *Host) InPlace() <-chan struct{} {
+	if h.takeover == nil {
+		at := make(chan struct{})
+		close(at)
+		return at
+	}
+	return h.takeover.begin
+}
+
+// OnReplaced has fn called when another process has taken over, with its process id,
+// before it serves anybody. To be called before Run.
+func (h *Host) OnReplaced(fn func(successor int)) { h.replaced = fn }
+
+// Run runs the roles until ctx ends, one fails, or another process has taken over, and
+// stops them one after the other. The error is that of the role that failed.
 func (h *Host) Run(ctx context.Context) error {
 	ctx, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -221,14 +258,17 @@ func (h *Host) Run(ctx context.Context) error {
 	for _, p := range h.parts {
 		stops = append(stops, background(p.run))
 	}
+	stopAdmin := func() {}
 	if h.admin != nil {
-		stops = append(stops, background(h.admin.Run))
+		stopAdmin = background(h.runAdmin)
+		stops = append(stops, stopAdmin)
 	}
-	<-ctx.Done()
+	h.takeover.await(ctx, stopAdmin)
 	h.stopping.Store(true)
 	for _, stop := range stops {
 		stop()
 	}
+	h.takeover.close()
 	mu.Lock()
 	defer mu.Unlock()
 	return errors.Join(errs...)
