@@ -20,7 +20,7 @@ func TestHangup(t *testing.T) {
 	signals, reloads := make(chan os.Signal, 1), make(chan struct{}, 10)
 	signal.Notify(signals, syscall.SIGHUP)
 	defer signal.Stop(signals)
-	defer heedHangups(signals, func() { reloads <- struct{}{} })()
+	defer heed(signals, func() { reloads <- struct{}{} })()
 	for range 2 {
 		self, err := os.FindProcess(os.Getpid())
 		if err != nil {

@@ -24,7 +24,7 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "run -c FILE",
 		Short:   "Run the roles that a file names",
-		Long:    "Run the roles that FILE names (register:, gateway:, worker:) in one process.\nSIGTERM and SIGINT drain and stop it; a second one ends it at once.\nSIGHUP reads FILE again and heeds what needs no restart; the log says what does.",
+		Long:    "Run the roles that FILE names (register:, gateway:, worker:) in one process.\nSIGTERM and SIGINT drain and stop it; a second one ends it at once.\nSIGHUP reads FILE again and heeds what needs no restart; the log says what does.\nSIGUSR2 starts the program anew to take over, if gateway.handover is set.",
 		Example: "  gatebus run -c host1.yaml\n  gatebus run -c host1.yaml --set log.level=debug",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,7 +53,8 @@ func newRole(role configs.Role) *cobra.Command {
 		Short: fmt.Sprintf("Run only the %s", role),
 		Long: fmt.Sprintf(`Run only the %s of FILE; without a file, one with the defaults.
 SIGTERM and SIGINT drain and stop it; a second one ends it at once. SIGHUP reads
-FILE again and heeds what needs no restart; the log says what does.`, role),
+FILE again and heeds what needs no restart; the log says what does. SIGUSR2 starts
+the program anew to take over, if gateway.handover is set.`, role),
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			src := configs.Source{}
@@ -91,12 +92,26 @@ func runHost(ctx context.Context, cfg *configs.Config, reload func() (*configs.C
 	hangups := make(chan os.Signal, 1) // by default the signal would end the process, without draining
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
+	replaces := make(chan os.Signal, 1) // likewise
+	onReplace(replaces)
+	defer signal.Stop(replaces)
 	defer tuneHeap()()
 	h, at, err := host.Start(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
-	defer heedHangups(hangups, func() {
+	next := &replacement{log: log}
+	h.OnReplaced(next.replaced)
+	defer heed(replaces, func() {
+		err := errors.New("gateway.handover is not set")
+		if cfg.Gateway != nil && cfg.Gateway.Handover != "" {
+			err = next.start()
+		}
+		if err != nil {
+			log.Error("cannot start a process to replace this one", "err", err)
+		}
+	})()
+	defer heed(hangups, func() {
 		cfg, err := reload()
 		if err != nil {
 			h.NotReloaded(err)
@@ -115,11 +130,14 @@ func runHost(ctx context.Context, cfg *configs.Config, reload func() (*configs.C
 			log.Warn("some changes need a restart", "keys", strings.Join(done.Restart, " "))
 		}
 	})()
-	notifyManager(log, daemon.SdNotifyReady)
-	log.Info("started", append([]any{"version", versionLine()}, listeners(at)...)...)
-	if started != nil {
-		started(at)
+	inPlace := func() {
+		notifyManager(log, daemon.SdNotifyReady)
+		log.Info("started", append([]any{"version", versionLine()}, listeners(at)...)...)
+		if started != nil {
+			started(at)
+		}
 	}
+	defer whenInPlace(h, inPlace)()
 	context.AfterFunc(ctx, func() {
 		notifyManager(log, daemon.SdNotifyStopping)
 		log.Info("stopping; a second signal ends it at once")
@@ -129,6 +147,30 @@ func runHost(ctx context.Context, cfg *configs.Config, reload func() (*configs.C
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// whenInPlace calls do when the host serves clients: now, or if it replaces another process
+// later, unless stop is called before.
+func whenInPlace(h *host.Host, do func()) (stop func()) {
+	select {
+	case <-h.InPlace():
+		do()
+		return func() {}
+	default:
+	}
+	end, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-h.InPlace():
+			do()
+		case <-end:
+		}
+	}()
+	return func() {
+		close(end)
+		<-done
+	}
 }
 
 // notifyManager tells systemd, if that has started the process (Type=notify), how far
@@ -150,15 +192,15 @@ func tuneHeap() (stop func()) {
 	}
 }
 
-// heedHangups calls reload for each signal, until stop is called.
-func heedHangups(signals <-chan os.Signal, reload func()) (stop func()) {
+// heed calls do for each signal, until stop is called.
+func heed(signals <-chan os.Signal, do func()) (stop func()) {
 	end, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
 			case <-signals:
-				reload()
+				do()
 			case <-end:
 				return
 			}
