@@ -19,6 +19,8 @@ var ErrNoGateway = errors.New("no link to the gateway")
 type Client struct {
 	id      bus.ClientID
 	cluster *Cluster
+	// heard is whether there was an event of it: its names were told before that.
+	heard bool
 }
 
 // ID names the connection, for ever.
@@ -36,6 +38,9 @@ func (c Client) Send(kind Kind, data []byte) error {
 	m, err := p.Msg(l.gateway())
 	if err != nil {
 		return fmt.Errorf("worker: send to %s: %w", c.id, err)
+	}
+	if !c.heard { // it may have come in just now, with names that frames were sent to
+		l.names.release()
 	}
 	if err := c.cluster.w.publish(l, m); err != nil {
 		return fmt.Errorf("worker: send to %s: %w", c.id, err)
@@ -61,8 +66,10 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 // With several gateways, what is sent to a uid or a group goes only to those that
 // have such clients, as they say. A frame that is for none of a gateway's is kept until
 // the gateway has said, some milliseconds later at most, that there was none when it was
-// sent: however the sender has learned of a client, it reaches it. Frames to one name
-// keep their order then, too; one to the client's id may be there before.
+// sent: however the sender has learned of a client, it reaches it. What one goroutine
+// sends to a client arrives in that order, whatever name it goes by, with one exception:
+// after a frame to a name that somebody else gives the client in that moment, one to a
+// name that it has had may be there first.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
@@ -157,6 +164,9 @@ func (c *Cluster) push(p bus.Push) error {
 			if l.names.keep(own, &bus.Msg{Subject: m.Subject, Header: m.Header, Data: own.Data}) {
 				continue
 			}
+		}
+		if s := p.Target.Scope; s == bus.ToAll || s == bus.ToClients {
+			l.names.release()
 		}
 		if err := c.w.publish(l, m); errors.Is(err, bus.ErrTooLarge) {
 			wrong = fmt.Errorf("worker: send: %w", err)

@@ -111,6 +111,12 @@ func (n *names) appearedLocked() {
 
 // release sends the gateway all that is kept: something is to come after it.
 func (n *names) release() {
+	n.mu.RLock()
+	none := len(n.doubts.kept) == 0
+	n.mu.RUnlock()
+	if none {
+		return
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.releaseLocked()

@@ -130,8 +130,13 @@ func TestDoubtsGoThere(t *testing.T) {
 			synctest.Wait()
 			g.request(2)
 		},
-		"changes were lost":   func(_ *fixture, g *fakeGateway) { g.changes(".") },
-		"another connection":  func(_ *fixture, g *fakeGateway) { g.mend(); g.link().names.forget() },
+		"changes were lost":  func(_ *fixture, g *fakeGateway) { g.changes(".") },
+		"another connection": func(_ *fixture, g *fakeGateway) { g.mend(); g.link().names.forget() },
+		"to the client":      func(f *fixture, g *fakeGateway) { _ = f.w.Cluster().Client("g1-1-7").Send(Text, []byte("x")) },
+		"to clients": func(f *fixture, g *fakeGateway) {
+			_ = f.w.Cluster().SendClients([]bus.ClientID{"g1-1-7"}, Text, []byte("x"))
+		},
+		"to all":              func(f *fixture, g *fakeGateway) { _ = f.w.Cluster().SendAll(Text, []byte("x")) },
 		"the worker stops":    func(f *fixture, _ *fakeGateway) { f.stop() },
 		"a push with answers": func(f *fixture, _ *fakeGateway) { _, _ = f.w.Cluster().Push(f.t.Context(), push("u5")) },
 		"many bytes":          func(f *fixture, _ *fakeGateway) { f.sends("u5=" + strings.Repeat("x", maxDoubtful)) },
@@ -168,5 +173,21 @@ func TestDoubtsAnsweredLate(t *testing.T) {
 		equal(t, "came", g.came(), "u1=a")
 		f.sends("u1=b")
 		equal(t, "nothing is sure", g.came(), "u1=b")
+	})
+}
+
+// What goes to the client of an event, whose names were told before it, does not have
+// anything sent that is for nobody.
+func TestDoubtsStayForWhoWasHeard(t *testing.T) {
+	inBubble(t, Config{}, func(_ context.Context, ev *Event) error {
+		return ev.Client.Send(Text, []byte("you=b"))
+	}, func(t *testing.T, f *fixture) {
+		g, _ := f.gateway("g1", 1), f.gateway("g2", 2)
+		g.tell(g.request(1), 1, ".")
+		g.muted(true)
+		f.sends("u1=a")
+		g.send(Text, "hello")
+		synctest.Wait()
+		equal(t, "came", g.came(), "you=b")
 	})
 }

@@ -349,7 +349,7 @@ func (j *job) run() {
 	w := j.link.w
 	ev := &Event{
 		Kind: j.event.Kind, Data: j.event.Data,
-		Client: w.cluster.Client(j.event.Client),
+		Client: Client{id: j.event.Client, cluster: w.cluster, heard: true},
 		Seq:    j.event.Seq, Delivery: j.event.Delivery,
 		Cluster: w.cluster,
 	}

@@ -58,10 +58,16 @@ func (f *fixture) gets(g *fakeGateway, uid, group string) string {
 	f.t.Helper()
 	g.pushed() // of what was looked at before
 	c := f.w.Cluster()
-	for _, err := range []error{
-		c.SendUID(uid, Text, nil), c.SendGroup(group, Text, nil), c.SendAll(Text, nil),
+	for _, send := range []func() error{
+		func() error { return c.SendUID(uid, Text, nil) },
+		func() error { return c.SendGroup(group, Text, nil) },
+		func() error {
+			time.Sleep(2 * checkInterval) // it is known by then whom the others were for
+			synctest.Wait()
+			return c.SendAll(Text, nil)
+		},
 	} {
-		if err != nil {
+		if err := send(); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -83,8 +89,6 @@ func TestNames(t *testing.T) {
 		g1.tell(r1, 1, "u3 .")
 		equal(t, "a name that is not there", f.gets(g1, "u2", "g2"), "all")
 		equal(t, "where nothing is known", f.gets(g2, "u2", "g2"), "uid.u2 group.g2 all")
-		time.Sleep(checkInterval)
-		synctest.Wait()
 		equal(t, "counted", f.w.Stats().Spared, 4)
 		equal(t, "names", f.gets(g1, "u1", "g1"), "uid.u1 group.g1 all")
 		equal(t, "of another part", f.gets(g1, "u3", "u1"), "uid.u3 all")
