@@ -76,6 +76,8 @@ type Event struct {
 	// State counts the changes of UID and Session after open: which of two events of
 	// a client has the newer ones.
 	State uint64
+	// Trace is where the event stands in a trace; nil if it is not traced.
+	Trace *Trace
 	// Data is the raw frame of Text and Binary; JSON of [OpenInfo] for Open
 	// and of [CloseInfo] for Close.
 	Data []byte
@@ -100,6 +102,7 @@ func (e *Event) Msg() (*Msg, error) {
 		MarkSticky(m)
 	}
 	MarkDelivery(m, e.Delivery)
+	MarkTrace(m, e.Trace)
 	return m, nil
 }
 
@@ -151,26 +154,6 @@ func MarkDelivery(m *Msg, delivery int) {
 	}
 }
 
-// MarkSticky sets the header that asks the worker to name itself. The message
-// gets headers of its own.
-func MarkSticky(m *Msg) { setHeader(m, HeaderRoute, RouteSticky) }
-
-// NameWorker names the worker in its reply to an event that asks for it.
-func NameWorker(m *Msg, at WorkerAddress) { setHeader(m, HeaderWorker, string(at)) }
-
-// WorkerOf is how the worker of a reply has named itself, "" if it has not.
-func WorkerOf(m *Msg) (WorkerAddress, error) {
-	v := m.Header.Get(HeaderWorker)
-	if v == "" {
-		return "", nil
-	}
-	at := WorkerAddress(v)
-	if err := at.Check(); err != nil {
-		return "", fmt.Errorf("bus: %w: %s: %w", ErrMessage, HeaderWorker, err)
-	}
-	return at, nil
-}
-
 // setHeader sets a header of this message alone.
 func setHeader(m *Msg, key, value string) {
 	if m.Header = maps.Clone(m.Header); m.Header == nil {
@@ -213,6 +196,7 @@ func ParseEvent(m *Msg) (Event, error) {
 		}
 	}
 	e.Session = m.Header.Get(HeaderSession)
+	e.Trace = TraceOf(m)
 	return e, nil
 }
 

@@ -304,6 +304,10 @@ func readEvent(g *given) any {
 	if e.State > 0 {
 		d["state"] = strconv.FormatUint(e.State, 10)
 	}
+	if e.Trace != nil {
+		d["traceparent"] = e.Trace.Parent
+		set(d, "tracestate", e.Trace.State)
+	}
 	return g.described(d, e.Data)
 }
 

@@ -20,6 +20,13 @@ type Batch struct {
 	Number uint64 // counts batches from 1
 	Parts  int
 	Data   []byte // not to be kept when Send has returned
+	Notes  *Notes // nil mostly
+}
+
+// Notes are what was said about some of the parts, in their order.
+type Notes struct {
+	Texts []string
+	bytes int
 }
 
 // Batcher makes batches. All methods may be called by any goroutine.
@@ -59,8 +66,12 @@ func (b *Batcher) Begin() []byte {
 
 // End takes in the part that was appended, sees to it that it is sent soon, and
 // returns the number of its batch.
-func (b *Batcher) End(data []byte) (number uint64) {
-	number, start := b.end(data)
+func (b *Batcher) End(data []byte) (number uint64) { return b.EndNoted(data, "") }
+
+// EndNoted is End with a note about the part, which goes with its batch and counts for
+// what makes that full; "" for none.
+func (b *Batcher) EndNoted(data []byte, note string) (number uint64) {
+	number, start := b.end(data, note)
 	if start {
 		b.spawn(b.run)
 	}
@@ -70,16 +81,27 @@ func (b *Batcher) End(data []byte) (number uint64) {
 // EndAndSend is End for a caller that has time: unless somebody else is at it, it
 // sends itself.
 func (b *Batcher) EndAndSend(data []byte) {
-	if _, start := b.end(data); start {
+	if _, start := b.end(data, ""); start {
 		b.work()
 	}
 }
 
-func (b *Batcher) end(data []byte) (number uint64, start bool) {
+func (b *Batcher) end(data []byte, note string) (number uint64, start bool) {
 	b.open.Data = data
 	b.open.Parts++
+	size := len(data)
+	if note != "" {
+		if b.open.Notes == nil {
+			b.open.Notes = &Notes{}
+		}
+		b.open.Notes.Texts = append(b.open.Notes.Texts, note)
+		b.open.Notes.bytes += len(note)
+	}
+	if n := b.open.Notes; n != nil {
+		size += n.bytes
+	}
 	number = b.number
-	if len(data) >= Size {
+	if size >= Size {
 		b.closeLocked()
 	}
 	start = !b.sending && !b.cork.holds(b)

@@ -2,6 +2,8 @@ package batch_test
 
 import (
 	"encoding/binary"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -162,5 +164,46 @@ func TestPullEnds(t *testing.T) {
 	senders.Wait()
 	if others != 1 || sent.Load() != 2 {
 		t.Errorf("%d batches sent by the caller, %d parts in all", others, sent.Load())
+	}
+}
+
+// Notes go with the batch of their part, in order, and count for what makes it full.
+func TestNotes(t *testing.T) {
+	var senders running.Group
+	parts, notes, batches := 0, 0, 0
+	b := batch.New(func(got batch.Batch) {
+		batches++
+		size := len(got.Data)
+		first := parts
+		for d := got.Data; len(d) > 0; d = d[4:] {
+			v := binary.BigEndian.Uint32(d)
+			parts++
+			if v%2 == 1 {
+				continue
+			}
+			want := strings.Repeat("n", 100) + strconv.Itoa(int(v))
+			if i := (int(v) - (first + first%2)) / 2; got.Notes == nil || i >= len(got.Notes.Texts) || got.Notes.Texts[i] != want {
+				t.Fatalf("part %d has not its note", v)
+			}
+			notes++
+			size += len(want)
+		}
+		if got.Notes != nil && len(got.Notes.Texts) > (got.Parts+1)/2 || size > batch.Size+200 {
+			t.Errorf("%d parts with %v in %d bytes", got.Parts, got.Notes, size)
+		}
+	}, senders.Go, nil)
+	const n = 20_000
+	for i := range n {
+		data := binary.BigEndian.AppendUint32(b.Begin(), uint32(i))
+		if i%2 == 0 {
+			b.EndNoted(data, strings.Repeat("n", 100)+strconv.Itoa(i))
+		} else {
+			b.End(data)
+		}
+	}
+	b.Flush()
+	senders.Wait()
+	if parts != n || notes != n/2 || batches < n*54/batch.Size {
+		t.Errorf("%d parts with %d notes in %d batches", parts, notes, batches)
 	}
 }

@@ -76,6 +76,10 @@ export function parseEvent(subject, reply, header, data) {
   if (header('Gb-Session')) event.session = header('Gb-Session');
   if (header('Gb-State')) event.state = String(count('Gb-State', header));
   if (header('Gb-Route') === 'sticky') event.sticky = true;
+  if (/^[!-~]{1,128}$/.test(header('traceparent'))) {
+    event.traceparent = header('traceparent');
+    if (header('tracestate')) event.tracestate = header('tracestate');
+  }
   return event;
 }
 
