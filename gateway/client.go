@@ -137,7 +137,11 @@ func (c *client) start() {
 }
 
 func (c *client) addLocked(kind bus.Kind, data []byte) {
-	c.lane.add(newEvent(c, kind, data))
+	e := newEvent(c, kind, data)
+	c.lane.add(e)
+	if t := c.gw.tracer; t != nil {
+		t.begin(e, nil)
+	}
 	c.advanceLocked()
 }
 

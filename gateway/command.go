@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/gatebus/gatebus/bus"
 )
 
@@ -50,6 +52,10 @@ func (g *Gateway) command(m *bus.Msg) (a bus.Answer, err error) {
 		return a, err
 	}
 	g.count.commands.add(op)
+	if span := g.tracer.request(m, "command"); span != nil {
+		span.span.SetAttributes(attribute.String("gatebus.command", op))
+		defer func() { span.end(err) }()
+	}
 	switch op {
 	case bus.OpHello:
 		g.roster.nudge()

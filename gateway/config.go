@@ -108,6 +108,9 @@ type Config struct {
 
 	// Tap says what may be seen of this gateway by who subscribes at a register.
 	Tap TapConfig `koanf:"tap"`
+
+	// Tracing says which events have a span, of OpenTelemetry; the zero value: none.
+	Tracing Tracing `koanf:"-"`
 }
 
 // maxFrameLimit keeps a single frame well below the 8 MiB of output that the
@@ -176,6 +179,7 @@ func (c *Config) Validate() error {
 	c.checkPaths(bad)
 	c.JWT.check(bad)
 	c.Limits.check(bad)
+	c.Tracing.check(bad)
 	if c.Routing != RouteQueue && c.Routing != RouteSticky {
 		bad("routing", "%q: it is %s or %s", string(c.Routing), RouteQueue, RouteSticky)
 	}

@@ -40,9 +40,11 @@ func (g *Gateway) deliver(conn bus.Conn, m *bus.Msg) {
 		if conn == g.conn { // what comes over the registers is seen there
 			g.tap.message(m)
 		}
+		span := g.tracer.request(m, "push")
 		corked := g.streams.Cork()
 		n, err := g.push(m)
 		corked.Uncork() // an answer may have to wait for a connection
+		span.end(err)
 		g.result(conn, m, reached(n), err)
 	case bus.IsCommand(m.Subject):
 		if conn == g.conn {

@@ -100,6 +100,10 @@ func (c *client) sendLocked(e *event, at bus.WorkerAddress) {
 	e.at, e.bond = at, at != ""
 	c.gw.tap.eventLocked(c, e)
 	if l := c.gw.roster.pick(c.group, at); l != nil {
+		if e.trace != nil {
+			e.at = l.at
+			e.trace.givenOut(e)
+		}
 		// Behind others it must not be handled if one of them was handed back.
 		c.gw.dispatch.add(l, e, e != c.lane.first)
 		return
@@ -117,6 +121,10 @@ func (c *client) sendLocked(e *event, at bus.WorkerAddress) {
 		bus.MarkSticky(m)
 	}
 	bus.MarkDelivery(m, e.delivery)
+	if e.trace != nil {
+		e.trace.givenOut(e)
+		bus.MarkTrace(m, &e.trace.carried)
+	}
 	if err := c.gw.dispatch.publish(e, m); err != nil {
 		c.gw.warn.Do(func() { c.gw.log.Warn("cannot publish to the bus", "client", c.id, "err", err) })
 		c.unboundLocked(e)
@@ -216,6 +224,7 @@ func (c *client) repliedLocked(e *event, r bus.Reply, from bus.WorkerAddress, su
 	switch r.Status {
 	case bus.Busy:
 		c.gw.count.busy.Add(1)
+		e.trace.add(traceBusy)
 		if from == "" || from == e.at { // else another one has it by now
 			c.busyLocked(e)
 		}
@@ -227,6 +236,9 @@ func (c *client) repliedLocked(e *event, r bus.Reply, from bus.WorkerAddress, su
 	c.gw.dispatch.answered(e)
 	c.gw.count.answered.Add(1)
 	c.gw.tap.answer(c, e, &r)
+	if e.trace != nil {
+		e.trace.answered(e, &r, err)
+	}
 	if latency.Sampled(c.number, e.seq) {
 		c.gw.count.latency.Observe(time.Since(c.gw.start) - e.given)
 	}
@@ -352,6 +364,7 @@ func (c *client) handedBackLocked(e *event) {
 // returnedLocked gives an event out again, in its turn, that its worker did not
 // take.
 func (c *client) returnedLocked(e *event) {
+	e.trace.add(traceReturned)
 	c.unboundLocked(e)
 	c.recallLocked(e)
 	c.advanceLocked()
@@ -403,6 +416,7 @@ func (c *client) holdLocked(e *event) {
 	if until := time.Now().Add(hold); e.heldUntil.IsZero() || until.Before(e.heldUntil) {
 		e.heldUntil = until
 	}
+	e.trace.add(traceHeld)
 	c.gw.dispatch.hold(e)
 }
 
@@ -465,6 +479,7 @@ func (c *client) lostLocked(e *event) {
 		if e.state != out {
 			continue
 		}
+		e.trace.add(traceLost)
 		if e.lost++; e.lost < c.gw.config().MaxDeliver {
 			c.gw.count.redelivered.Add(1)
 		}
@@ -503,6 +518,9 @@ func (c *client) holdOver(e *event) {
 func (c *client) giveUpLocked(e *event, end closing) {
 	if c.gw.stopping.Load() { // whatever else was wrong: another gateway may do better
 		end = restarts
+	}
+	if e.trace != nil {
+		e.trace.givenUp(e, end)
 	}
 	c.gw.dispatch.forget(e)
 	c.lane.pop()

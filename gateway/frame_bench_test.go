@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/wsframe"
 )
@@ -54,9 +56,8 @@ func (benchStream) Abort()      {}
 
 // benchGateway is a gateway with clients and one worker, without sockets and
 // goroutines: its caller moves the data.
-func benchGateway(b *testing.B, clients int) (*Gateway, *benchConn, []*wsConn) {
+func benchGateway(b testing.TB, cfg Config, clients int) (*Gateway, *benchConn, []*wsConn) {
 	b.Helper()
-	cfg := DefaultConfig()
 	conn := &benchConn{from: bus.NewWorkerAddress("w1", 1), name: bus.GatewayID(cfg.Name)}
 	gw, err := New(cfg, bus.NewEpoch(time.Now()), conn, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -81,10 +82,24 @@ func benchGateway(b *testing.B, clients int) (*Gateway, *benchConn, []*wsConn) {
 // BenchmarkEcho moves frames of 128 bytes from the bytes that a socket gave,
 // through the lanes and a batch, and their answers to the bytes for the socket: all
 // that a gateway does for a frame but system calls and NATS.
-func BenchmarkEcho(b *testing.B) {
+func BenchmarkEcho(b *testing.B) { benchEcho(b, DefaultConfig()) }
+
+// BenchmarkEchoTraced is the same where there are traces, of some of the frames; they
+// go nowhere.
+func BenchmarkEchoTraced(b *testing.B) {
+	for _, sample := range []float64{0, 0.01, 1} {
+		b.Run(fmt.Sprint("sample=", sample), func(b *testing.B) {
+			cfg := DefaultConfig()
+			cfg.Tracing = Tracing{Provider: sdktrace.NewTracerProvider(), Sample: sample}
+			benchEcho(b, cfg)
+		})
+	}
+}
+
+func benchEcho(b *testing.B, cfg Config) {
 	for _, clients := range []int{1, 64} { // that have a frame at the same time
 		b.Run(fmt.Sprint("clients=", clients), func(b *testing.B) {
-			gw, conn, conns := benchGateway(b, clients)
+			gw, conn, conns := benchGateway(b, cfg, clients)
 			payload := bytes.Repeat([]byte("x"), 128)
 			frame := wsframe.AppendMasked(nil, wsframe.Text, wsframe.Key{1, 2, 3, 4}, payload)
 			want := wsframe.Append(nil, wsframe.Text, payload)
@@ -117,7 +132,7 @@ func BenchmarkEcho(b *testing.B) {
 // BenchmarkPush moves a push to a group of clients to the bytes for their sockets.
 func BenchmarkPush(b *testing.B) {
 	const members = 1000
-	gw, _, conns := benchGateway(b, members)
+	gw, _, conns := benchGateway(b, DefaultConfig(), members)
 	for _, ws := range conns {
 		if err := gw.admit(ws.client, &bus.OpenReply{Groups: []string{"room"}}); err != nil {
 			b.Fatal(err)
@@ -145,7 +160,7 @@ func BenchmarkPush(b *testing.B) {
 
 // BenchmarkDispatcher looks for overdue events among those that are out.
 func BenchmarkDispatcher(b *testing.B) {
-	gw, _, conns := benchGateway(b, 1000)
+	gw, _, conns := benchGateway(b, DefaultConfig(), 1000)
 	for _, ws := range conns {
 		ws.client.submit(bus.Text, []byte("x"))
 	}

@@ -44,6 +44,7 @@ type Gateway struct {
 	roster   *roster
 	names    *names
 	tap      *tap
+	tracer   *tracer // nil: no traces
 	upgrader *websocket.Upgrader
 	outs     string        // prefix of the reply subjects
 	start    time.Time     // what clients' signs of life are counted from
@@ -117,6 +118,7 @@ func New(cfg Config, epoch bus.Epoch, conn bus.Conn, server bus.Server, logger *
 	g.door.Store(r)
 	g.names = newNames(g)
 	g.tap = newTap(g)
+	g.tracer = newTracer(g, cfg.Tracing)
 	g.index = newIndex(g.name, epoch, g.names.changed, func(c *client) { g.countOut(c.from) })
 	g.streams.Before, g.streams.After = g.cork.Put, g.cork.Pull
 	g.roster = newRoster(g, server)

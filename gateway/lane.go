@@ -24,10 +24,9 @@ type event struct {
 	stamp uint64 // numbers what is out in the order in which it was published; written under both mutexes
 
 	// guarded by the client's mutex
-	next  *event // behind it in the lane
-	seq   uint64 // its number among the client's events, from 1
-	state eventState
-	due   time.Time // when it is out: when patience ends
+	next *event    // behind it in the lane
+	seq  uint64    // its number among the client's events, from 1
+	due  time.Time // when it is out: when patience ends
 	// at is the one worker it went to last, "" for the group to choose; bond
 	// says that it went there because its client is bound, or the one before
 	// it was there.
@@ -35,6 +34,7 @@ type event struct {
 	bond bool
 	// alone says that it must not follow another one to its worker.
 	alone bool
+	state eventState
 	// given is when it was first given out, since the gateway's start; 0: not yet.
 	given time.Duration
 	// delivery counts how often it was given out, as far as a worker may have
@@ -48,6 +48,7 @@ type event struct {
 	heldUntil time.Time
 	// answer is what came for it while others before it were not answered.
 	answer *answer
+	trace  *eventTrace // nil: it has no span
 }
 
 // answer is a worker's final reply to an event, and the subject it came on.
@@ -124,6 +125,9 @@ func (l *lane) to(e *event, s eventState) {
 		}
 	}
 	e.state = s
+	if s == settled && e.trace != nil {
+		e.trace.end()
+	}
 }
 
 // find returns the event with the number, nil if it is not there.

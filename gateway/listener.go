@@ -96,7 +96,11 @@ func (g *Gateway) open(l *listener, group string, from netip.Addr, who *identity
 	}
 	// The open event stands before anybody can find the client and end it.
 	c.open, c.connected = data, time.Now()
-	c.lane.add(newEvent(c, bus.Open, data))
+	e := newEvent(c, bus.Open, data)
+	c.lane.add(e)
+	if g.tracer != nil {
+		g.tracer.begin(e, info.Headers)
+	}
 	g.index.add(c)
 	if who != nil {
 		g.bindToken(c, who.uid)

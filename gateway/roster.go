@@ -321,6 +321,9 @@ func (l *link) add(e *event, follow bool) (number uint64) {
 	if len(data) == 0 {
 		data = bus.BeginBatch(data, l.gw.epoch)
 	}
+	if e.trace != nil {
+		return l.batches.EndNoted(b.Append(data), e.trace.note)
+	}
 	return l.batches.End(b.Append(data))
 }
 
@@ -330,6 +333,9 @@ func (l *link) send(b batch.Batch) {
 		Subject: bus.BatchSubject(l.gw.name, l.at),
 		Reply:   bus.BatchReplySubject(l.gw.name, l.id, b.Number),
 		Data:    b.Data,
+	}
+	if b.Notes != nil {
+		bus.BatchTraces(b.Notes.Texts).Mark(m)
 	}
 	if err := l.gw.conn.Publish(m); err != nil {
 		// Its events are overdue in time.

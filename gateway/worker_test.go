@@ -28,6 +28,7 @@ type testWorker struct {
 	// limit is how many it holds at most, 0 for any number; batches counts those
 	// that came.
 	limit, batches int
+	traces         []string // of the batches
 	took           []string
 	held           []bus.Event
 	late           []*bus.Msg // what came while it was frozen
@@ -107,6 +108,7 @@ func (w *testWorker) receive(m *bus.Msg) {
 
 func (w *testWorker) receiveBatch(m *bus.Msg) {
 	w.batches++
+	w.traces = append(w.traces, m.Header[bus.HeaderTraces]...)
 	_, at, err := bus.ParseBatchSubject(m.Subject)
 	_, rest, errEpoch := bus.BatchEpoch(m.Data)
 	if errEpoch != nil {

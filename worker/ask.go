@@ -120,6 +120,7 @@ func (l *link) request(ctx context.Context, m *bus.Msg) (a bus.Answer, err error
 	l.names.release() // it may be about those that frames were just sent to
 	ctx, cancel := patient(ctx)
 	defer cancel()
+	carryTrace(ctx, m)
 	answer, err := conn.Request(ctx, m)
 	if err != nil {
 		if ctx.Err() != nil {

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/gatebus/gatebus/bus"
 )
 
@@ -44,6 +47,11 @@ type Config struct {
 	// is shown (Certificates) is up to it; a ServerName is best left empty, for
 	// the name that is dialed to be checked.
 	TLS *tls.Config `koanf:"-"`
+	// TracerProvider makes a span around the handling of each event that its gateway
+	// traces, a child of the gateway's; the context of the handler has it. Events that
+	// are not traced have none. nil means the global one of OpenTelemetry, which does
+	// nothing unless the application has set it.
+	TracerProvider trace.TracerProvider `koanf:"-"`
 	// Log gets what the worker has to say; nil means slog.Default().
 	Log *slog.Logger `koanf:"-"`
 }
@@ -77,6 +85,9 @@ func (c Config) withDefaults() Config {
 		c.Registers = d.Registers
 	}
 	c.Secret = strings.TrimSpace(c.Secret)
+	if c.TracerProvider == nil {
+		c.TracerProvider = otel.GetTracerProvider()
+	}
 	if c.Log == nil {
 		c.Log = slog.Default()
 	}

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -69,16 +70,21 @@ func (l *link) receiveBatch(m *bus.Msg) error {
 	if err != nil {
 		return err
 	}
+	traces := bus.BatchTracesOf(m)
 	for len(rest) > 0 {
 		var e bus.BatchEvent
 		if e, rest, err = bus.NextEvent(rest); err != nil {
 			return err
 		}
+		var t *bus.Trace
+		if traces != nil {
+			t = traces.Take(&e)
+		}
 		l.begin(&job{
 			link: l, client: e.Client, epoch: epoch, queued: e.Queue, follows: e.Follow,
 			event: bus.Event{
 				Gateway: g, At: at, Kind: e.Kind, Client: bus.NewClientID(g, epoch, e.Client), Seq: e.Seq,
-				Delivery: e.Delivery, UID: e.UID, Session: e.Session, State: e.State, Data: e.Data,
+				Delivery: e.Delivery, UID: e.UID, Session: e.Session, State: e.State, Trace: t, Data: e.Data,
 			},
 		})
 	}
@@ -357,6 +363,10 @@ func (j *job) run() {
 	if ev.UID = uid; session != "" {
 		ev.Session = []byte(session)
 	}
+	ctx, span := w.handleCtx, (*jobTrace)(nil)
+	if j.event.Trace != nil {
+		ctx, span = j.trace(ctx)
+	}
 	err := errExit // stands if the handler does not come back
 	var start time.Time
 	sampled := latency.Sampled(j.client, j.event.Seq)
@@ -370,13 +380,13 @@ func (j *job) run() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())
 		}
-		j.finish(ev, err)
+		j.finish(ctx, span, ev, err)
 	}()
-	err = w.handler.Handle(w.handleCtx, ev)
+	err = w.handler.Handle(ctx, ev)
 }
 
-// finish answers the event after its handler.
-func (j *job) finish(ev *Event, err error) {
+// finish answers the event after its handler, and ends its span, if it has one.
+func (j *job) finish(ctx context.Context, span *jobTrace, ev *Event, err error) {
 	l, w := j.link, j.link.w
 	// It is held until its answer is on its way: a gateway that asks would give
 	// it to another worker.
@@ -385,12 +395,15 @@ func (j *job) finish(ev *Event, err error) {
 		err = ev.checkReply()
 	}
 	if err == nil {
-		err = j.claim(ev)
+		err = j.claim(ctx, ev)
 	}
 	w.count.handled.Add(1)
 	reply := ev.reply
 	if err != nil {
 		reply = w.failed(j, err)
+	}
+	if span != nil {
+		span.end(&reply, err)
 	}
 	if j.event.Kind == Open && reply.Status == 0 {
 		l.names.expect(ev.admitted.UID, ev.admitted.Groups) // before a push from here that follows
@@ -406,12 +419,12 @@ func (j *job) finish(ev *Event, err error) {
 }
 
 // claim has the client of an open event get its uid, if that is not to be shared.
-func (j *job) claim(ev *Event) error {
+func (j *job) claim(ctx context.Context, ev *Event) error {
 	a, w := &ev.admitted, j.link.w
 	if j.event.Kind != Open || ev.reply.Status != bus.Done || a.UID == "" || a.Others == AllowOthers {
 		return nil
 	}
-	_, _, err := ev.Client.bind(w.handleCtx, a.UID, a.Others)
+	_, _, err := ev.Client.bind(ctx, a.UID, a.Others)
 	var missing *PartialError
 	switch {
 	case errors.Is(err, ErrUIDTaken):

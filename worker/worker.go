@@ -12,11 +12,13 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
 	"github.com/gatebus/gatebus/internal/keys"
 	"github.com/gatebus/gatebus/internal/latency"
+	"github.com/gatebus/gatebus/internal/tracectx"
 	"github.com/gatebus/gatebus/register"
 )
 
@@ -41,6 +43,7 @@ type Worker struct {
 	role    keys.Role                 // by which it logs in
 	login   atomic.Pointer[bus.Login] // goes before auth; SetLogin puts another one
 	cluster *Cluster
+	tracer  trace.Tracer
 	jobs    *tally // events held
 	crew    crew   // handles them
 	// instance is this life of the worker in the subjects of events for it
@@ -120,6 +123,7 @@ func newWorker(cfg Config, h Handler) (*Worker, error) {
 			Address: host, Group: cfg.Group, Version: buildinfo.Version(), Protocol: bus.CurrentProtocol(),
 		},
 		instance: instance(cfg.Name, epoch),
+		tracer:   tracectx.Tracer(cfg.TracerProvider),
 		jobs:     newTally(cfg.Concurrency),
 		wake:     make(chan struct{}, 1),
 		links:    map[linkKey]*link{},

@@ -64,7 +64,7 @@ func (h *Handler) exchange(ctx context.Context, r *request) (*response, error) {
 	defer cancel()
 	for try := 1; ; try++ {
 		h.count.requests.Add(1)
-		resp, err := h.post(ctx, r)
+		resp, err := h.try(ctx, r, try)
 		if err == nil && !resp.forNow() {
 			return resp, nil
 		}
@@ -148,6 +148,7 @@ func (h *Handler) post(ctx context.Context, r *request) (*response, error) {
 		return nil, permanentError{err}
 	}
 	req.Header = r.header.Clone()
+	carryTrace(ctx, req.Header)
 	if len(h.signer) > 0 {
 		timestamp, signature := h.signer.sign(r.id, time.Now(), r.body)
 		req.Header.Set(headerID, r.id)
