@@ -89,6 +89,7 @@ func (l *loader) check() {
 	}
 	l.checkReady()
 	l.checkLog()
+	l.checkTracing()
 	l.checkRegister()
 	if c.Gateway != nil {
 		l.validate(string(RoleGateway), c.Gateway.Validate())

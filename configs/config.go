@@ -41,8 +41,9 @@ type Config struct {
 	// hosts reach this one; empty means the host of each listen address.
 	Advertise string `koanf:"advertise"`
 
-	Admin Admin `koanf:"admin"`
-	Log   Log   `koanf:"log"`
+	Admin   Admin   `koanf:"admin"`
+	Log     Log     `koanf:"log"`
+	Tracing Tracing `koanf:"tracing"`
 
 	// The roles; one that is nil does not run on this host.
 	Register *Register `koanf:"register"`
@@ -193,6 +194,7 @@ func Default(roles ...Role) *Config {
 		Registers: []string{"nats://127.0.0.1:4222"},
 		Admin:     Admin{Listen: "127.0.0.1:8280", ReadyWithout: []string{}},
 		Log:       Log{Level: "info", Format: "text"},
+		Tracing:   DefaultTracing(),
 	}
 	if slices.Contains(roles, RoleRegister) {
 		c.Register = &Register{

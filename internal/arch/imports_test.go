@@ -172,6 +172,8 @@ func TestReserved(t *testing.T) {
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},
 		{"github.com/HdrHistogram", "latencies are measured by bench", []string{"internal/bench"}, false},
 		{"github.com/prometheus/client_golang", "figures are shown by internal/metrics", []string{"internal/metrics"}, true},
+		{"go.opentelemetry.io/otel/sdk", "spans are made and exported as internal/host says", []string{"internal/host"}, true},
+		{"go.opentelemetry.io/otel/exporters", "spans are exported by internal/host", []string{"internal/host"}, true},
 		{"github.com/spf13/cobra", "the command line is cmd's", []string{"cmd"}, false},
 		{"github.com/chromedp", "browsers are for tests", []string{"e2e"}, false},
 		{"github.com/Shopify/toxiproxy", "bad networks are for the harness", []string{"internal/chaos"}, false},

@@ -43,6 +43,7 @@ type gatewayPart struct {
 	sameNATS    bool                     // the registers are where the bus is
 	// takeover replaces another process, and is replaced; nil: neither happens.
 	takeover *takeover
+	tracing  gateway.Tracing
 }
 
 func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart, err error) {
@@ -55,6 +56,9 @@ func (h *Host) startGateway(ctx context.Context, at *Addresses) (_ *gatewayPart,
 		}
 	}()
 	epoch := bus.NewEpoch(time.Now())
+	if g.tracing, err = h.gatewayTracing(ctx); err != nil {
+		return nil, err
+	}
 	if h.cfg.BusIsOwn() {
 		err = g.startBus(ctx, h, epoch)
 	} else {
@@ -147,7 +151,7 @@ func (g *gatewayPart) startBus(ctx context.Context, h *Host, epoch bus.Epoch) er
 	if err != nil {
 		return err
 	}
-	g.gateway, err = gateway.New(c.Config, epoch, g.conn, server, h.log)
+	g.gateway, err = gateway.New(g.configured(c.Config), epoch, g.conn, server, h.log)
 	return err
 }
 
@@ -169,7 +173,7 @@ func (g *gatewayPart) dialBus(h *Host, epoch bus.Epoch) (err error) {
 		return fmt.Errorf("gateway.bus.url: %w", err)
 	}
 	g.external.made(g.conn)
-	g.gateway, err = gateway.New(c.Config, epoch, g.conn, nil, h.log)
+	g.gateway, err = gateway.New(g.configured(c.Config), epoch, g.conn, nil, h.log)
 	made.Store(g.gateway)
 	return err
 }

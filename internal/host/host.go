@@ -35,7 +35,9 @@ type Host struct {
 	log *slog.Logger
 	// secrets are nil without a secret; Reload puts others.
 	secrets atomic.Pointer[secrets]
-	certs   *certs.Certs  // nil without TLS
+	certs   *certs.Certs // nil without TLS
+	// tracing exports spans; nil without.
+	tracing *tracing
 	nats    []nats.Option // to log in to a NATS cluster that gatebus does not run
 
 	parts []part   // in the order in which they are stopped
@@ -109,6 +111,9 @@ func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, A
 		}
 		h.certs = c
 	}
+	if h.tracing, err = newTracing(ctx, cfg.Tracing, log); err != nil {
+		return nil, at, err
+	}
 	if err := h.start(ctx, &at); err != nil {
 		h.takeover.close()
 		for _, p := range h.parts {
@@ -132,7 +137,7 @@ func (h *Host) start(ctx context.Context, at *Addresses) error {
 	}
 	var linked *worker.Worker
 	if h.cfg.Worker != nil {
-		w, err := h.newWorker(at)
+		w, err := h.newWorker(ctx, at)
 		if err != nil {
 			return err
 		}
@@ -262,6 +267,9 @@ func (h *Host) Run(ctx context.Context) error {
 	if h.admin != nil {
 		stopAdmin = background(h.runAdmin)
 		stops = append(stops, stopAdmin)
+	}
+	if h.tracing != nil { // the last: it has the spans of all
+		stops = append(stops, background(h.tracing.run))
 	}
 	h.takeover.await(ctx, stopAdmin)
 	h.stopping.Store(true)

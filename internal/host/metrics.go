@@ -33,6 +33,9 @@ func (h *Host) metrics() http.Handler {
 	s.Members(s.members)
 	s.NATS(s.servers)
 	s.Reloads(h.reloaded.get)
+	if h.tracing != nil {
+		s.Tracing(h.tracing.Spans)
+	}
 	return s.Handler(h.log)
 }
 

@@ -44,7 +44,8 @@ func scrape(t *testing.T, at Addresses) (text string, values map[string]float64)
 
 // A process that has every role, and the handler that has figures, shows every family, in the terms of Prometheus.
 func TestMetricsOfAllRoles(t *testing.T) {
-	at, _, _ := run(t, load(t, "worker.handler.type=webhook", "worker.handler.url=http://127.0.0.1:1/"))
+	at, _, _ := run(t, load(t, "worker.handler.type=webhook", "worker.handler.url=http://127.0.0.1:1/",
+		"tracing.endpoint=http://127.0.0.1:1", "tracing.sample=0"))
 	ready(t, at)
 	text, _ := scrape(t, at)
 	types := map[string]string{}

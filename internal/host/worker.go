@@ -19,8 +19,11 @@ type workerPart struct {
 	handler worker.Handler
 }
 
-func (h *Host) newWorker(at *Addresses) (*workerPart, error) {
+func (h *Host) newWorker(ctx context.Context, at *Addresses) (_ *workerPart, err error) {
 	cfg := h.cfg.WorkerConfig()
+	if cfg.TracerProvider, err = h.tracing.provider(ctx, configs.RoleWorker, cfg.Name); err != nil {
+		return nil, err
+	}
 	cfg.Registers, cfg.Log = h.registers(at), h.log
 	if h.certs != nil {
 		cfg.TLS = h.certs.Client()

@@ -49,7 +49,7 @@ type Family struct {
 // come with them.
 func Families() []Family {
 	var all []Family
-	for _, fs := range [][]Family{processFamilies, reloadFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies} {
+	for _, fs := range [][]Family{processFamilies, reloadFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies, tracingFamilies} {
 		all = append(all, fs...)
 	}
 	return all
