@@ -83,6 +83,13 @@ func TestTraceTells(t *testing.T) {
 			}
 			return echo(ev)
 		}, "text", "given out, reply invalid, delivery=1, close.code=1011, outcome=close, error: gateway: a text frame must be valid UTF-8; reply with Gb-Kind: binary"},
+		"client closed before": {func(ev bus.Event) *bus.Reply {
+			if string(ev.Data) == "first" {
+				time.Sleep(time.Second)
+				return &bus.Reply{Status: bus.Closed, Code: 4401, Reason: "no"}
+			}
+			return echo(ev)
+		}, "text", "outcome=dropped\ngiven out, answered, delivery=1, close.code=4401, outcome=close"},
 		"silent": {func(ev bus.Event) *bus.Reply {
 			if ev.Kind == bus.Text {
 				return nil
@@ -105,7 +112,11 @@ func TestTraceTells(t *testing.T) {
 						t.Error("the client is let in")
 					}
 				} else {
-					f.dial("/").send("hello")
+					p := f.dial("/")
+					p.send("first")
+					if name == "client closed before" {
+						p.send("second")
+					}
 				}
 				time.Sleep(time.Minute)
 				equal(t, "the span", told(spans, c.kind), c.want)
