@@ -46,7 +46,7 @@ func startRolling(t *testing.T, version string) *rolling {
 	c := testbed.NewCluster(t, 2)
 	speaking(t, c, version)
 	r := &rolling{t: t, cluster: c, members: map[string]*testbed.Process{
-		"r1": c.Register(0), "r2": c.Register(1), "g1": c.Gateway("g1"), "g2": c.Gateway("g2"), "w1": c.Worker("w1"), "w2": c.Worker("w2"),
+		"r1": c.Register(0), "r2": c.Register(1), "g1": c.Gateway("g1", "tracing.endpoint=http://127.0.0.1:1", "tracing.sample=1"), "g2": c.Gateway("g2"), "w1": c.Worker("w1"), "w2": c.Worker("w2"),
 	}}
 	for _, p := range r.members {
 		must(t, testbed.WaitReady(soon(t), p))
