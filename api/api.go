@@ -42,11 +42,12 @@ type Config struct {
 type Handler struct {
 	cluster func() *worker.Cluster
 	keys    atomic.Pointer[keys] // who is let in; SetTokens puts others
+	count   *counters
 }
 
 // New makes a handler.
 func New(cfg Config) *Handler {
-	h := &Handler{cluster: cfg.Cluster}
+	h := &Handler{cluster: cfg.Cluster, count: newCounters()}
 	h.SetTokens(cfg.Tokens)
 	return h
 }
@@ -107,7 +108,11 @@ type call struct {
 }
 
 // ServeHTTP answers a request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	w := &statusWriter{ResponseWriter: rw}
+	route, names, allowed, err := find(r)
+	answered := h.count.begin(route)
+	defer func() { answered(w.status) }()
 	header := w.Header()
 	header.Set("Cache-Control", "no-store")
 	header.Set("X-Content-Type-Options", "nosniff")
@@ -115,16 +120,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, err)
 		return
 	}
-	if err := h.serve(w, r); err != nil {
+	if err == nil {
+		err = h.serve(w, r, route, names, allowed)
+	}
+	if err != nil {
 		writeProblem(w, err)
 	}
 }
 
-func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
-	route, names, allowed, err := find(r)
-	if err != nil {
-		return err
-	}
+// serve answers a request that is let in, by its route. Without one, allowed are the
+// methods of its path.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, route *route, names map[string]string, allowed []string) error {
 	if route == nil {
 		w.Header().Set("Allow", strings.Join(allowed, ", "))
 		if r.Method == http.MethodOptions {

@@ -40,6 +40,9 @@ type Stats struct {
 	// while an event was overdue.
 	Disconnected int64 `json:"disconnected"`
 
+	Tapped     int64 `json:"tapped"`      // messages mirrored to the registers for taps
+	TapSkipped int64 `json:"tap_skipped"` // those that were not, beyond tap.rate or with no register
+
 	// Events that no worker answered, by reason.
 	DroppedPoison  int64 `json:"dropped_poison"`  // given out max_deliver times
 	DroppedHold    int64 `json:"dropped_hold"`    // no worker within hold
@@ -164,6 +167,7 @@ type counters struct {
 	redelivered, busy, lateReply, badReply, badRequest atomic.Int64
 	droppedPoison, droppedHold, droppedClosing         atomic.Int64
 	closedSlow, closedSilent                           atomic.Int64
+	tapped, tapSkipped                                 atomic.Int64
 
 	refusals               [len(refusalNames)]atomic.Int64
 	ends, pushes, commands *byName
@@ -226,6 +230,8 @@ func (g *Gateway) Stats() Stats {
 		DroppedClosing: c.droppedClosing.Load(),
 		DroppedBus:     dropped,
 		ClosedSlow:     c.closedSlow.Load(),
+		Tapped:         c.tapped.Load(),
+		TapSkipped:     c.tapSkipped.Load(),
 		ClosedSilent:   c.closedSilent.Load(),
 		RefusedFor:     map[string]int64{},
 		Closed:         c.ends.snapshot(),

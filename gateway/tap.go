@@ -41,7 +41,7 @@ type tap struct {
 
 	limit   atomic.Pointer[rate.Limiter]
 	wanted  atomic.Pointer[tapped] // nil: nobody looks
-	skipped atomic.Int64
+	skipped atomic.Int64           // and not yet told
 
 	mu        sync.Mutex
 	conn      bus.Conn // to the registers; nil: there is none
@@ -143,8 +143,10 @@ func (t *tap) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case m := <-t.queue:
-			if !t.publish(m) {
-				t.skipped.Add(1)
+			if t.publish(m) {
+				t.gw.count.tapped.Add(1)
+			} else {
+				t.skip()
 			}
 		case now := <-tick.C:
 			t.mu.Lock()
@@ -165,7 +167,7 @@ func (w *tapped) wants(subject string) bool {
 // put has a message mirrored, unless that is too much. It never blocks.
 func (t *tap) put(subject string, header bus.Header, data []byte) {
 	if !t.limit.Load().Allow() {
-		t.skipped.Add(1)
+		t.skip()
 		return
 	}
 	m := &bus.Msg{Subject: subject, Header: bus.Header{}, Data: data}
@@ -176,8 +178,14 @@ func (t *tap) put(subject string, header bus.Header, data []byte) {
 	select {
 	case t.queue <- m:
 	default:
-		t.skipped.Add(1)
+		t.skip()
 	}
+}
+
+// skip counts a message that is not mirrored, for who taps and for the figures.
+func (t *tap) skip() {
+	t.skipped.Add(1)
+	t.gw.count.tapSkipped.Add(1)
 }
 
 // eventLocked mirrors an event that is given out; its client is locked.

@@ -134,6 +134,9 @@ func TestTapRate(t *testing.T) {
 		tell(t, registers, "r1", "gw.*.in.>")
 		time.Sleep(time.Second)
 		equal(t, "said", strings.Join(w.seen(), "\n"), `tap.skipped={"gateway":"g1","skipped":49}`)
+		st := f.gw.Stats()
+		equal(t, "counted as mirrored", st.Tapped, int64(1))
+		equal(t, "counted as skipped, for good", st.TapSkipped, int64(49))
 	})
 }
 

@@ -100,11 +100,15 @@ func TestDirection(t *testing.T) {
 			switch {
 			case !ok || part(to) == from && from != "internal":
 			case under(to, "internal/testbed"):
-				if !under(p.ImportPath, "e2e", "internal/testbed", "internal/chaos") {
+				if !under(p.ImportPath, "e2e", "internal/testbed", "internal/chaos", "internal/portfuzz") {
 					t.Errorf("%s imports %s, which is for tests", p.ImportPath, to)
 				}
 			case under(to, "internal/chaos"):
 				if !under(p.ImportPath, "internal/chaos") {
+					t.Errorf("%s imports %s, which is a harness", p.ImportPath, to)
+				}
+			case under(to, "internal/portfuzz"):
+				if !under(p.ImportPath, "internal/portfuzz") {
 					t.Errorf("%s imports %s, which is a harness", p.ImportPath, to)
 				}
 			case under(to, "internal/host"):
@@ -116,7 +120,7 @@ func TestDirection(t *testing.T) {
 					t.Errorf("%s imports %s, which is for gatebus bench", p.ImportPath, to)
 				}
 			case under(to, "api"):
-				if !under(p.ImportPath, "internal/host") {
+				if !under(p.ImportPath, "internal/host", "internal/metrics") {
 					t.Errorf("%s imports %s, which internal/host puts into a process", p.ImportPath, to)
 				}
 			case under(to, "internal/status"):
@@ -147,7 +151,7 @@ func TestDirection(t *testing.T) {
 // internal, knows nothing of the parts that do.
 func TestLowInternals(t *testing.T) {
 	for _, p := range packages(t) {
-		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/bench", "internal/metrics", "internal/status", "internal/dashboard") {
+		if part(p.ImportPath) != "internal" || under(p.ImportPath, "internal/host", "internal/testbed", "internal/chaos", "internal/portfuzz", "internal/bench", "internal/metrics", "internal/status", "internal/dashboard") {
 			continue
 		}
 		for _, path := range p.Imports {
@@ -168,7 +172,7 @@ func TestReserved(t *testing.T) {
 		{module + "gateway", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/metrics", "internal/testbed", "internal/chaos", "workertest", "e2e"}, false},
 		{module + "worker", "gateway and worker know only the bus", []string{"configs", "internal/host", "internal/metrics", "internal/testbed", "internal/chaos", "internal/bench", "workertest", "api", "cmd", "examples", "e2e"}, false},
 		{"github.com/nats-io/nats-server", "the server is embedded's", []string{"embedded"}, false},
-		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "examples", "e2e", "workertest"}, true},
+		{"github.com/gorilla/websocket", "clients are the gateway's", []string{"gateway", "internal/bench", "internal/testbed", "internal/chaos", "internal/portfuzz", "examples", "e2e", "workertest"}, true},
 		{"github.com/knadh/koanf", "configuration is configs'", []string{"configs"}, false},
 		{"github.com/HdrHistogram", "latencies are measured by bench", []string{"internal/bench"}, false},
 		{"github.com/prometheus/client_golang", "figures are shown by internal/metrics", []string{"internal/metrics"}, true},

@@ -168,16 +168,16 @@ func (a *apiPart) checks() []admin.Check {
 	}}}
 }
 
-// show has nothing to add: the API is no member, and has no figures but its links.
-func (a *apiPart) show(*shown) {}
+func (a *apiPart) show(s *shown) { s.API(a.handler) }
 
 // apiStats are the figures of the API.
 type apiStats struct {
 	Links int `json:"links"` // gauge: gateways linked to
+	api.Stats
 }
 
 func (a *apiPart) stats() any {
-	var s apiStats
+	s := apiStats{Stats: a.handler.Stats()}
 	if c := a.cluster(); c != nil {
 		for _, l := range c.Gateways() {
 			if l.Up {

@@ -105,6 +105,9 @@ func TestMetricsTell(t *testing.T) {
 	if _, err := nc.Request("gw.all.push.all", []byte("123"), patience); err != nil {
 		t.Fatal(err)
 	}
+	for _, call := range []string{"counts", "clients/g7-1-1", "clients/g7-1-2"} {
+		get(t, "http://"+at.Admin+"/api/v1/"+call)
+	}
 	_, after := scrape(t, at)
 	for name, want := range map[string]float64{
 		`gatebus_gateway_connections_accepted_total`:                    1,
@@ -120,6 +123,11 @@ func TestMetricsTell(t *testing.T) {
 		`gatebus_worker_events_handled_total`:                           frames + 1,
 		`gatebus_nats_connections_accepted_total{server="register"}`:    1,
 		`gatebus_gateway_events_dropped_total{reason="poison"}`:         0,
+		`gatebus_gateway_tap_messages_skipped_total`:                    0,
+
+		`gatebus_api_requests_total{code="200",method="GET",route="/api/v1/counts"}`:                1,
+		`gatebus_api_requests_total{code="404",method="GET",route="/api/v1/clients/{client}"}`:      2,
+		`gatebus_api_request_duration_seconds_count{method="GET",route="/api/v1/clients/{client}"}`: 2,
 		`gatebus_gateway_connections_closed_total{code="4000"}`:         0,
 		`gatebus_gateway_connections_refused_total{reason="no_worker"}`: 0,
 	} {
@@ -129,6 +137,7 @@ func TestMetricsTell(t *testing.T) {
 	}
 	for name, want := range map[string]float64{
 		`gatebus_gateway_connections`:                                           1,
+		`gatebus_api_requests_in_flight`:                                        0,
 		`gatebus_gateway_workers{group="default"}`:                              1,
 		`gatebus_worker_link_up{gateway="g7"}`:                                  1,
 		`gatebus_register_members{role="worker"}`:                               1,

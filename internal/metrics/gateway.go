@@ -37,6 +37,8 @@ var gatewayFamilies = []Family{
 	{"gatebus_gateway_workers_disconnected_total", Counter, nil, "Workers that were disconnected: silent about what they hold while an event was overdue."},
 	{"gatebus_gateway_workers_other_protocol_total", Counter, nil, "Greetings of workers that speak a protocol of another major; they were disconnected."},
 	{"gatebus_gateway_messages_dropped_total", Counter, nil, "Messages from workers that the gateway was too slow to take."},
+	{"gatebus_gateway_tap_messages_total", Counter, nil, "Messages mirrored to the registers because somebody taps."},
+	{"gatebus_gateway_tap_messages_skipped_total", Counter, nil, "Messages that somebody taps and that were not mirrored: beyond gateway.tap.rate, or no register was there."},
 }
 
 // Gateway is where the figures of a gateway come from.
@@ -88,5 +90,7 @@ func (s *Set) Gateway(g Gateway) {
 		e.count("gatebus_gateway_workers_disconnected_total", st.Disconnected)
 		e.count("gatebus_gateway_workers_other_protocol_total", st.OtherProtocol)
 		e.count("gatebus_gateway_messages_dropped_total", st.DroppedBus)
+		e.count("gatebus_gateway_tap_messages_total", st.Tapped)
+		e.count("gatebus_gateway_tap_messages_skipped_total", st.TapSkipped)
 	})
 }

@@ -49,7 +49,7 @@ type Family struct {
 // come with them.
 func Families() []Family {
 	var all []Family
-	for _, fs := range [][]Family{processFamilies, reloadFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, registerFamilies, natsFamilies, tracingFamilies} {
+	for _, fs := range [][]Family{processFamilies, reloadFamilies, memberFamilies, gatewayFamilies, workerFamilies, webhookFamilies, apiFamilies, registerFamilies, natsFamilies, tracingFamilies} {
 		all = append(all, fs...)
 	}
 	return all
@@ -167,14 +167,14 @@ func (e *emitter) flag(name string, yes bool, labels ...string) {
 	e.send(name, v, labels...)
 }
 
-// histogram hands on a histogram.
-func (e *emitter) histogram(name string, s latency.Snapshot) {
+// histogram hands on a histogram, with the values of its labels.
+func (e *emitter) histogram(name string, s latency.Snapshot, labels ...string) {
 	buckets, n := map[float64]uint64{}, uint64(0)
 	for i, le := range s.Bounds {
 		n += uint64(s.Counts[i])
 		buckets[le] = n
 	}
-	e.ch <- prometheus.MustNewConstHistogram(e.family(name).desc, uint64(s.Count()), s.Sum, buckets)
+	e.ch <- prometheus.MustNewConstHistogram(e.family(name).desc, uint64(s.Count()), s.Sum, buckets, labels...)
 }
 
 var processFamilies = []Family{
