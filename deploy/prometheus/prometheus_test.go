@@ -263,3 +263,53 @@ func TestDashboard(t *testing.T) {
 	must(t, os.WriteFile(path, []byte(b.String()), 0o600))
 	promtool(t, "", "check", "rules", path)
 }
+
+// alertTest is what promtool is told that an alert does to made-up figures.
+type alertTest struct {
+	Tests []struct {
+		Name string
+		Rule []struct {
+			Alert string `yaml:"alertname"`
+			Fires []struct {
+				Labels map[string]string `yaml:"exp_labels"`
+			} `yaml:"exp_alerts"`
+		} `yaml:"alert_rule_test"`
+	}
+}
+
+// Each alert is shown firing, and shown quiet where it should be.
+func TestEveryAlertIsTested(t *testing.T) {
+	data, err := os.ReadFile("alerts_test.yaml")
+	must(t, err)
+	var tests alertTest
+	must(t, yaml.Unmarshal(data, &tests))
+	fires, quiet := map[string]bool{}, map[string]bool{}
+	for _, test := range tests.Tests {
+		for _, r := range test.Rule {
+			if len(r.Fires) > 0 {
+				fires[r.Alert] = true
+			} else {
+				quiet[r.Alert] = true
+			}
+		}
+	}
+	known := map[string]bool{}
+	for _, g := range alerts(t).Groups {
+		for _, r := range g.Rules {
+			known[r.Alert] = true
+			if !fires[r.Alert] {
+				t.Errorf("no test has %s fire", r.Alert)
+			}
+			if !quiet[r.Alert] {
+				t.Errorf("no test has %s quiet", r.Alert)
+			}
+		}
+	}
+	for _, m := range []map[string]bool{fires, quiet} {
+		for name := range m {
+			if !known[name] {
+				t.Errorf("%s is tested, and no alert", name)
+			}
+		}
+	}
+}
