@@ -110,26 +110,26 @@ func TestMetricsTell(t *testing.T) {
 	}
 	_, after := scrape(t, at)
 	for name, want := range map[string]float64{
-		`gatebus_gateway_connections_accepted_total`:                    1,
-		`gatebus_gateway_received_frames_total`:                         frames,
-		`gatebus_gateway_received_bytes_total`:                          5 * frames,
-		`gatebus_gateway_sent_frames_total`:                             frames + 1,
-		`gatebus_gateway_sent_bytes_total`:                              5*frames + 3,
-		`gatebus_gateway_events_total`:                                  frames + 1,
-		`gatebus_gateway_pushes_total{scope="all"}`:                     1,
-		`gatebus_gateway_ack_latency_seconds_bucket{le="+Inf"}`:         frames / 16,
-		`gatebus_gateway_ack_latency_seconds_count`:                     frames / 16,
-		`gatebus_worker_handler_duration_seconds_count`:                 frames / 16,
-		`gatebus_worker_events_handled_total`:                           frames + 1,
-		`gatebus_nats_connections_accepted_total{server="register"}`:    1,
-		`gatebus_gateway_events_dropped_total{reason="poison"}`:         0,
-		`gatebus_gateway_tap_messages_skipped_total`:                    0,
+		`gatebus_gateway_connections_accepted_total`:                 1,
+		`gatebus_gateway_received_frames_total`:                      frames,
+		`gatebus_gateway_received_bytes_total`:                       5 * frames,
+		`gatebus_gateway_sent_frames_total`:                          frames + 1,
+		`gatebus_gateway_sent_bytes_total`:                           5*frames + 3,
+		`gatebus_gateway_events_total`:                               frames + 1,
+		`gatebus_gateway_pushes_total{scope="all"}`:                  1,
+		`gatebus_gateway_ack_latency_seconds_bucket{le="+Inf"}`:      frames / 16,
+		`gatebus_gateway_ack_latency_seconds_count`:                  frames / 16,
+		`gatebus_worker_handler_duration_seconds_count`:              frames / 16,
+		`gatebus_worker_events_handled_total`:                        frames + 1,
+		`gatebus_nats_connections_accepted_total{server="register"}`: 1,
+		`gatebus_gateway_events_dropped_total{reason="poison"}`:      0,
+		`gatebus_gateway_tap_messages_skipped_total`:                 0,
 
 		`gatebus_api_requests_total{code="200",method="GET",route="/api/v1/counts"}`:                1,
 		`gatebus_api_requests_total{code="404",method="GET",route="/api/v1/clients/{client}"}`:      2,
 		`gatebus_api_request_duration_seconds_count{method="GET",route="/api/v1/clients/{client}"}`: 2,
-		`gatebus_gateway_connections_closed_total{code="4000"}`:         0,
-		`gatebus_gateway_connections_refused_total{reason="no_worker"}`: 0,
+		`gatebus_gateway_connections_closed_total{code="4000"}`:                                     0,
+		`gatebus_gateway_connections_refused_total{reason="no_worker"}`:                             0,
 	} {
 		if got := after[name] - before[name]; got != want {
 			t.Errorf("%s went up by %v, want %v", name, got, want)

@@ -15,11 +15,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/buildinfo"
@@ -60,6 +62,8 @@ const (
 	scrapes = 4
 	// scrapeTimeout is what one may take.
 	scrapeTimeout = 8 * time.Second
+	// complaintEvery is between two lines in the log about scrapes.
+	complaintEvery = time.Minute
 )
 
 // Set is what one process shows. Everything must be added before the first scrape.
@@ -82,14 +86,26 @@ func New() *Set {
 }
 
 // Handler answers scrapes, in text or what else the scraper prefers. More than a few at
-// the same time are refused with 503.
+// the same time are refused with 503. A scrape that goes wrong is a warning, at most one
+// a minute: of a scraper that leaves, the rest of the families would each be one.
 func (s *Set) Handler(log *slog.Logger) http.Handler {
 	return promhttp.HandlerFor(s.registry, promhttp.HandlerOpts{
-		ErrorLog:            slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:            &complaints{log: log, sometimes: rate.Sometimes{First: 1, Interval: complaintEvery}},
 		ErrorHandling:       promhttp.ContinueOnError,
 		MaxRequestsInFlight: scrapes,
 		Timeout:             scrapeTimeout,
 	})
+}
+
+// complaints are what is said about scrapes.
+type complaints struct {
+	log       *slog.Logger
+	sometimes rate.Sometimes
+}
+
+// Println logs one now and then.
+func (c *complaints) Println(v ...any) {
+	c.sometimes.Do(func() { c.log.Warn("a scrape went wrong", "err", strings.TrimSpace(fmt.Sprintln(v...))) })
 }
 
 // add has fn called at each scrape for the families.
