@@ -3,7 +3,6 @@ package gateway
 import (
 	"context"
 	"fmt"
-	"log"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -413,10 +412,4 @@ func sleepUntil(ctx context.Context, at time.Time) bool {
 	case <-t.C:
 		return true
 	}
-}
-
-// quietLog takes net/http's complaints about clients' bad requests: they are
-// the clients' doing and worth a look only when one looks for them.
-func quietLog(l *slog.Logger) *log.Logger {
-	return slog.NewLogLogger(l.Handler(), slog.LevelDebug)
 }

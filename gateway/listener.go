@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/quietlog"
 )
 
 const (
@@ -42,7 +43,7 @@ func (g *Gateway) newServer(ctx context.Context) *http.Server {
 		ReadHeaderTimeout: g.config().HandshakeTimeout,
 		IdleTimeout:       g.config().HandshakeTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ErrorLog:          quietLog(g.log),
+		ErrorLog:          quietlog.New(g.log),
 		BaseContext: func(l net.Listener) context.Context {
 			return context.WithValue(ctx, listenerKey{}, l.(httpListener).of)
 		},

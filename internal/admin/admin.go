@@ -20,6 +20,8 @@ import (
 	"net/netip"
 	"strings"
 	"time"
+
+	"github.com/gatebus/gatebus/internal/quietlog"
 )
 
 // Check is one thing that a role has to have before it is ready.
@@ -104,7 +106,7 @@ func (s *Server) Run(ctx context.Context) error {
 		WriteTimeout:      10 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    64 << 10, // paths of the API may hold names
-		ErrorLog:          slog.NewLogLogger(s.cfg.Log.Handler(), slog.LevelDebug),
+		ErrorLog:          quietlog.New(s.cfg.Log),
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(s.listener) }()
