@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
 )
 
 const (
@@ -27,6 +28,12 @@ const (
 	// connection is given up, and who publishes waits no longer. NATS's own default is a
 	// minute, for which one frozen gateway would keep all who push.
 	writeTimeout = 5 * time.Second
+
+	// complaints are the lines that a connection has in the log at first about what goes
+	// wrong in the background, and complaintEvery is between two when there were so many:
+	// who asks a gateway to answer where it may not can make as many as he likes.
+	complaints     = 10
+	complaintEvery = 10 * time.Second
 
 	connectTimeout = 2 * time.Second
 	reconnectWait  = 200 * time.Millisecond
@@ -68,6 +75,7 @@ type NATS struct {
 	pinned bool // to one server
 	log    *slog.Logger
 	login  login
+	warn   *rate.Sometimes
 	stop   context.Context // ends when Close is called
 	cancel context.CancelFunc
 
@@ -105,6 +113,7 @@ func Dial(cfg Config) (*NATS, error) {
 	stop, cancel := context.WithCancel(context.Background())
 	c := &NATS{
 		log:    log,
+		warn:   newComplaints(),
 		pinned: cfg.Pinned || cfg.InProcess != nil,
 		stop:   stop, cancel: cancel,
 		onStatus: cfg.OnStatus,
@@ -147,6 +156,7 @@ func Dial(cfg Config) (*NATS, error) {
 		}
 	}
 	c.login.prepare(cfg.Login, &opts)
+	strayProof(&opts)
 	nc, err := opts.Connect()
 	if err != nil {
 		cancel()
@@ -175,12 +185,18 @@ func (c *NATS) tell(s status, cause error) {
 	}
 }
 
+func newComplaints() *rate.Sometimes {
+	return &rate.Sometimes{First: complaints, Interval: complaintEvery}
+}
+
 func (c *NATS) asyncError(_ *nats.Conn, sub *nats.Subscription, err error) {
-	if sub == nil {
-		c.log.Warn("bus connection", "name", c.nc.Opts.Name, "err", err)
-		return
-	}
-	c.log.Warn("bus subscription", "name", c.nc.Opts.Name, "subject", sub.Subject, "err", err)
+	c.warn.Do(func() {
+		if sub == nil {
+			c.log.Warn("bus connection", "name", c.nc.Opts.Name, "err", err)
+			return
+		}
+		c.log.Warn("bus subscription", "name", c.nc.Opts.Name, "subject", sub.Subject, "err", err)
+	})
 }
 
 // Publish implements Conn.
