@@ -15,7 +15,7 @@ test:
 
 # all but those with real processes, with the race detector and in random order
 race:
-    go test -race -shuffle=on $(go list ./... | grep -v -e /e2e -e /examples -e /deploy)
+    go test -race -shuffle=on $(go list ./... | grep -v -e /e2e -e /examples -e /deploy -e /portfuzz)
 
 # tests with real processes, the nats command, Node.js, PHP, nginx and HAProxy, all of
 # it with the race detector; says what is skipped
@@ -37,6 +37,10 @@ upgrade:
 # looks for inputs that break a parser, for a while each
 fuzz time="5s":
     .ci/fuzz {{time}}
+
+# throws garbage at every port of real processes for ten minutes; see --help
+fuzz-ports *options:
+    go run ./internal/portfuzz/cmd/portfuzz {{options}}
 
 # measures the whole table beside a bare server, for some ten minutes; writes docs/performance.md
 bench *options:
@@ -71,6 +75,10 @@ tidy-check:
 # the packages of the Node.js example, as its lock file says
 examples-install:
     npm ci --prefix examples/node
+
+# Kubernetes manifests and compose file, strictly; not in CI: takes a minute to build
+manifests:
+    go -C .ci/manifests run . ../../deploy/kubernetes/gatebus.yaml ../../deploy/docker/compose.yaml
 
 # archives of a release and their checksums, in dist/release
 release *platforms:

@@ -15,8 +15,10 @@ type output struct {
 	mu      sync.Mutex
 	partial []byte
 	lines   []string
-	dropped int           // lines no longer kept
 	more    chan struct{} // closed when there is more
+	// trouble begins with the first line by which the Go runtime, or a server of
+	// net/http, says that the program is broken. It is kept when lines no longer are.
+	trouble []string
 }
 
 func newOutput() *output { return &output{more: make(chan struct{})} }
@@ -32,11 +34,13 @@ func (o *output) Write(b []byte) (int, error) {
 			break
 		}
 		o.lines = append(o.lines, string(line))
+		if len(o.trouble) > 0 && len(o.trouble) < troubleLines || len(o.trouble) == 0 && fatal.Match(line) {
+			o.trouble = append(o.trouble, string(line))
+		}
 		o.partial = bytes.Clone(rest)
 	}
 	if n := len(o.lines) - maxLogLines; n > 0 {
 		o.lines = o.lines[n:]
-		o.dropped += n
 	}
 	close(o.more)
 	o.more = make(chan struct{})
@@ -68,18 +72,17 @@ func (o *output) tail(n int) string {
 	return text
 }
 
-// fatal are the lines by which the Go runtime says that a program is broken.
-var fatal = regexp.MustCompile(`^(panic: |fatal error: |WARNING: DATA RACE|SIGSEGV|unexpected fault address)`)
+// troubleLines is how much is kept of what such a line begins.
+const troubleLines = 60
 
-// broken is the part of the output where the Go runtime says that the program
-// is broken; empty if it does not.
+// fatal are the lines by which the Go runtime says that a program is broken, and those
+// by which a server of net/http does that has recovered from it.
+var fatal = regexp.MustCompile(`^(panic: |fatal error: |WARNING: DATA RACE|SIGSEGV|unexpected fault address)|http: panic serving `)
+
+// broken is the part of the output where the program is said to be broken; empty if it
+// is not.
 func (o *output) broken() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i, line := range o.lines {
-		if fatal.MatchString(line) {
-			return strings.Join(o.lines[i:min(len(o.lines), i+60)], "\n")
-		}
-	}
-	return ""
+	return strings.Join(o.trouble, "\n")
 }
