@@ -315,7 +315,7 @@ func TestWriteTakesTooLong(t *testing.T) {
 		const within = 300 * time.Millisecond
 		slow := take(t, p, server, &user{within: within})
 		server, client := pair(t)
-		other := take(t, p, server, &user{within: within})
+		other := take(t, p, server, &user{within: time.Minute}) // a busy machine can take as long as the other has
 		start := time.Now()
 		slow.send(random(32<<20), []byte("never written"))
 		go func() {
