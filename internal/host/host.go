@@ -49,8 +49,10 @@ type Host struct {
 
 	stopping atomic.Bool // Run has begun to stop the parts
 
-	latest   *configs.Config // owned by Reload
-	reloaded reloadState
+	// owned by Reload: the configuration that it was given last, and what of it is heeded,
+	// which differs where whether there is a secret does
+	latest, heeded *configs.Config
+	reloaded       reloadState
 }
 
 // errStopping is why a host that stops is not ready.
@@ -93,7 +95,7 @@ func (a Addresses) ClientsURL() string {
 // Start takes all the ports and starts the servers of the configured roles. An
 // error means that nothing is left running. Run must follow.
 func Start(ctx context.Context, cfg *configs.Config, log *slog.Logger) (*Host, Addresses, error) {
-	h := &Host{cfg: cfg, latest: cfg, log: log}
+	h := &Host{cfg: cfg, latest: cfg, heeded: cfg, log: log}
 	var at Addresses
 	first, err := newSecrets(cfg)
 	if err != nil {

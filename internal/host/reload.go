@@ -59,7 +59,7 @@ func (h *Host) Reload(cfg *configs.Config) (done Reloaded, err error) {
 		h.secrets.Store(next)
 	} else { // the rest of the configuration is heeded all the same
 		kept := *cfg
-		kept.Secret, kept.AcceptSecret = h.cfg.Secret, h.cfg.AcceptSecret
+		kept.Secret, kept.AcceptSecret = h.heeded.Secret, h.heeded.AcceptSecret
 		heeded = &kept
 	}
 	var errs []error
@@ -84,7 +84,7 @@ func (h *Host) Reload(cfg *configs.Config) (done Reloaded, err error) {
 			done.Restart = append(done.Restart, key)
 		}
 	}
-	h.latest = cfg
+	h.latest, h.heeded = cfg, heeded
 	return done, errors.Join(errs...)
 }
 

@@ -213,3 +213,23 @@ func TestReloadCertificates(t *testing.T) {
 	ready(t, at)
 	reload(t, h, "", "tls.verify", append(others, "secret=the-newer-secret", "tls.verify=true")...)
 }
+
+// A configuration without a secret, which a host that has one does not follow, leaves it
+// with the secret of now, not with that of its start.
+func TestReloadWithoutASecret(t *testing.T) {
+	const older, newer = "the-older-secret", "the-newer-secret"
+	h, at, log, _ := runHost(t, load(t, "secret="+older))
+	ready(t, at)
+	logins := func(want int) {
+		t.Helper()
+		if got := strings.Count(log.String(), "logging in with another secret"); got != want {
+			t.Errorf("the worker logs in with another secret for the %d. time, want %d", got, want)
+		}
+	}
+	reload(t, h, "secret", "", "secret="+newer)
+	logins(1)
+	reload(t, h, "", "secret")
+	logins(1)
+	reload(t, h, "", "", "secret="+newer)
+	logins(1)
+}
