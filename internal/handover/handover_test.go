@@ -5,6 +5,7 @@ package handover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -244,5 +245,33 @@ func TestHandoverPath(t *testing.T) {
 	must(t, os.WriteFile(path, nil, 0o600))
 	if _, err := Listen(path, "g1"); err == nil || !strings.Contains(err.Error(), "something else than a socket") {
 		t.Errorf("%v", err)
+	}
+}
+
+// From the moment on in which one successor has taken over, there is no other one: the
+// holder would resume if that came to nothing.
+func TestOneSuccessor(t *testing.T) {
+	p, err := Listen(filepath.Join(t.TempDir(), "point"), "g1")
+	must(t, err)
+	defer p.Close()
+	h := &holder{events: make(chan string, 10)}
+	taken := make(chan bool, 1)
+	go func() {
+		c, err := p.ln.AcceptUnix()
+		if err != nil {
+			t.Error(err)
+		}
+		l := &line{conn: c}
+		defer l.close()
+		taken <- p.serve(context.Background(), l, h) // and Serve has not heard of it yet
+	}()
+	s := call(t, p.path)
+	_, err = s.TakeOver(t.Context())
+	must(t, err)
+	if !<-taken {
+		t.Error("it has not taken over")
+	}
+	if err := p.begin(message{Version: version, Gateway: "g1", PID: 1}); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("process %d replaces", os.Getpid())) {
+		t.Errorf("a second successor: %v", err)
 	}
 }

@@ -39,10 +39,10 @@ type Point struct {
 	path    string
 	gateway string
 	ln      *net.UnixListener
-	given   atomic.Bool
+	given   atomic.Bool // a successor has taken over
 
 	mu        sync.Mutex
-	successor int // process id of who is at it; 0: nobody is
+	successor int // process id of who is at it, or has taken over; 0: nobody is
 }
 
 // Listen takes the path, for the gateway of this name. There must be nobody (see [Call]);
@@ -104,7 +104,6 @@ func (p *Point) Serve(ctx context.Context, h Holder) error {
 			l := &line{conn: conn}
 			defer l.close()
 			if p.serve(ctx, l, h) {
-				p.given.Store(true)
 				cancel()
 			}
 		})
@@ -154,6 +153,7 @@ func (p *Point) steps(ctx context.Context, deadline time.Time, l *line, h Holder
 		case m.Step == aside:
 			h.StandAside(ctx)
 		case m.Step == take:
+			p.given.Store(true) // first: whatever ends from here on, the path is not removed
 			h.HandOver(pid)
 			_ = l.send(message{Step: take}) // of one that ended at this moment, nothing is to be had back
 			return nil
@@ -208,5 +208,7 @@ func (p *Point) begin(who message) error {
 func (p *Point) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.successor = 0
+	if !p.given.Load() { // else it is the last one
+		p.successor = 0
+	}
 }
