@@ -3,6 +3,7 @@
 package handover
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"syscall"
@@ -57,3 +58,21 @@ func duplicate(ln net.Listener) (fd int, err error) {
 }
 
 func closeDescriptor(fd int) { _ = unix.Close(fd) } // it was made for one message
+
+// ended tells whether the other side of a connection says nothing more, and all that it
+// has said was read.
+func ended(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	var n int
+	var failed error
+	err = raw.Control(func(fd uintptr) {
+		n, _, failed = unix.Recvfrom(int(fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	})
+	if failed != nil {
+		return !errors.Is(failed, unix.EAGAIN) && !errors.Is(failed, unix.EINTR)
+	}
+	return err != nil || n == 0
+}

@@ -41,7 +41,9 @@ const (
 	// Patience is how long a holder waits for its successor from the first word to
 	// the last one.
 	Patience = time.Minute
-	// answerTimeout is how long either side waits for what the other one has at hand.
+	// answerTimeout is how long either side waits for what the other one has at hand. The
+	// answer of who is to hand over is waited for longer, for Patience: or a holder that
+	// was held up would hand over to a successor that has given up.
 	answerTimeout = 10 * time.Second
 	// version is that of the words between the two.
 	version = 1

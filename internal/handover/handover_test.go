@@ -275,3 +275,30 @@ func TestOneSuccessor(t *testing.T) {
 		t.Errorf("a second successor: %v", err)
 	}
 }
+
+// A holder that was held up, and finds that it was asked to hand over by somebody who is
+// gone by now, resumes.
+func TestNobodyIsHandedOverTo(t *testing.T) {
+	p, err := Listen(filepath.Join(t.TempDir(), "point"), "g1")
+	must(t, err)
+	defer p.Close()
+	c, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: p.path, Net: "unix"})
+	must(t, err)
+	defer c.Close()
+	l := &line{conn: c}
+	must(t, l.send(message{Step: hello, Version: version, Gateway: "g1", PID: 1}))
+	must(t, l.send(message{Step: take}))
+	must(t, c.CloseWrite())
+	h := &holder{events: make(chan string, 10)}
+	held, err := p.ln.AcceptUnix()
+	must(t, err)
+	other := &line{conn: held}
+	defer other.close()
+	if p.serve(t.Context(), other, h) {
+		t.Error("it has handed over")
+	}
+	h.next(t, "resume: process 1: it has ended")
+	if err := p.begin(message{Version: version, Gateway: "g1", PID: 2}); err != nil {
+		t.Errorf("the next successor: %v", err)
+	}
+}

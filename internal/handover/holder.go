@@ -152,6 +152,8 @@ func (p *Point) steps(ctx context.Context, deadline time.Time, l *line, h Holder
 			return fmt.Errorf("it has not taken over: %w", err)
 		case m.Step == aside:
 			h.StandAside(ctx)
+		case m.Step == take && ended(l.conn): // while this process was held up
+			return errors.New("it has ended, or given up waiting for an answer")
 		case m.Step == take:
 			p.given.Store(true) // first: whatever ends from here on, the path is not removed
 			h.HandOver(pid)

@@ -120,7 +120,9 @@ func (s *Succession) Check(ctx context.Context) error {
 // asked of this one. The error wraps ErrHolderGone if that has ended by itself, and
 // then there is a Point as well; with any other, this process must not accept anybody.
 func (s *Succession) TakeOver(ctx context.Context) (*Point, error) {
-	_, err := s.ask(ctx, message{Step: take}, take)
+	// The other process may be held up, and hands over when it comes to itself: who has
+	// asked for that has to be there, so it waits longer than that one does.
+	_, err := s.askFor(ctx, message{Step: take}, take, Patience)
 	if err = s.about(err); err != nil && !errors.Is(err, ErrHolderGone) {
 		return nil, err
 	}
@@ -140,15 +142,20 @@ func (s *Succession) about(err error) error {
 
 // ask says something and waits for the answer.
 func (s *Succession) ask(ctx context.Context, m message, want step) (message, error) {
+	return s.askFor(ctx, m, want, answerTimeout)
+}
+
+// askFor is ask with another patience.
+func (s *Succession) askFor(ctx context.Context, m message, want step, patience time.Duration) (message, error) {
 	err := s.line.send(m)
 	if err == nil || errors.Is(err, syscall.EPIPE) { // it may have said why
-		m, err = s.line.want(ctx, want, time.Now().Add(answerTimeout))
+		m, err = s.line.want(ctx, want, time.Now().Add(patience))
 	}
 	switch {
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("there was no answer within %v", answerTimeout)
+		err = fmt.Errorf("there was no answer within %v", patience)
 	default:
 		err = orGone(err)
 	}
