@@ -76,3 +76,9 @@ func ended(conn *net.UnixConn) bool {
 	}
 	return err != nil || n == 0
 }
+
+// ownersOnly has the path of a socket made with pointMode, whatever the umask: who got in
+// before the mode is changed would stay. Linux heeds it; others may refuse.
+func ownersOnly(_, _ string, c syscall.RawConn) error {
+	return c.Control(func(fd uintptr) { _ = unix.Fchmod(int(fd), pointMode) }) // Listen changes the mode, too
+}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -300,5 +301,20 @@ func TestNobodyIsHandedOverTo(t *testing.T) {
 	h.next(t, "resume: process 1: it has ended")
 	if err := p.begin(message{Version: version, Gateway: "g1", PID: 2}); err != nil {
 		t.Errorf("the next successor: %v", err)
+	}
+}
+
+// The path is its owner's from the start, not only when its mode has been changed.
+func TestPathIsNeverOpen(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux makes the path with the mode of the socket")
+	}
+	path := filepath.Join(t.TempDir(), "point")
+	lc := net.ListenConfig{Control: ownersOnly}
+	ln, err := lc.Listen(t.Context(), "unix", path)
+	must(t, err)
+	defer ln.Close()
+	if info, err := os.Lstat(path); err != nil || info.Mode().Perm() != pointMode {
+		t.Errorf("%v, %v", info, err)
 	}
 }

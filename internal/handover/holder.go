@@ -56,15 +56,16 @@ func Listen(path, gateway string) (*Point, error) {
 			return nil, fmt.Errorf("handover: %w", err)
 		}
 	}
-	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	lc := net.ListenConfig{Control: ownersOnly}
+	ln, err := lc.Listen(context.Background(), "unix", path)
 	if err != nil {
 		return nil, fmt.Errorf("handover: listen on %s: %w", path, err)
 	}
-	if err := os.Chmod(path, pointMode); err != nil {
+	if err := os.Chmod(path, pointMode); err != nil { // elsewhere than on Linux
 		_ = ln.Close() // the first error says it
 		return nil, fmt.Errorf("handover: %w", err)
 	}
-	return &Point{path: path, gateway: gateway, ln: ln}, nil
+	return &Point{path: path, gateway: gateway, ln: ln.(*net.UnixListener)}, nil
 }
 
 // Close gives the path back, of a point that does not serve.
