@@ -69,6 +69,7 @@ type link struct {
 	gone    bool // the registers do not know the gateway any more
 	old     bool // another link has taken its place; told to be gone
 	leaving bool // the queue group is not to be joined any more
+	stale   bool // the login has changed since, and the link has not been renewed
 	work    deadline.List[*job]
 	lanes   map[owner]*lane
 }
@@ -241,12 +242,15 @@ func (l *link) over() bool {
 	return l.gone && (!l.up || l.deaf)
 }
 
-// logInAnew has the link do so, if it is one that can.
+// logInAnew has the link do so, if it is one that can. That of a gateway that the registers
+// do not know, such as one that drains, would end by it: it waits until they do.
 func (l *link) logInAnew() {
 	l.mu.Lock()
 	conn := l.conn
+	l.stale = l.gone
+	gone := l.gone
 	l.mu.Unlock()
-	if c, ok := conn.(*bus.NATS); ok {
+	if c, ok := conn.(interface{ Renew() }); ok && !gone {
 		c.Renew()
 	}
 }
@@ -264,8 +268,12 @@ func (l *link) replaced() {
 
 func (l *link) setGone(gone bool) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.gone, l.deaf = gone, false
+	stale := l.stale && !gone
+	l.mu.Unlock()
+	if stale {
+		l.logInAnew()
+	}
 }
 
 // isUp tells whether the link can be used.

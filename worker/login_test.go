@@ -7,7 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/internal/keys"
+	"github.com/gatebus/gatebus/register"
 )
 
 // What SetLogin refuses has changed nothing; what it takes is for the next attempt.
@@ -51,5 +53,45 @@ func TestSetLogin(t *testing.T) {
 	}
 	if shared := locked.sharedLogin(); shared.Public != "" || shared.TLS == nil {
 		t.Error("a bus that gateways share is shown a key of the secret")
+	}
+}
+
+// renewals counts how often a connection was to log in anew.
+type renewals struct {
+	bus.Conn
+	n int
+}
+
+func (r *renewals) Renew() { r.n++ }
+
+// The link to a gateway that drains, and is on no table any more, would end if it logged in
+// anew, and its clients would have no worker. It does so when the gateway is back.
+func TestSetLoginLeavesGatewaysThatDrain(t *testing.T) {
+	t.Parallel()
+	w, err := New(Config{Secret: "the-older-secret"}, HandlerFunc(func(context.Context, *Event) error { return nil }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, conns := [2]*link{}, [2]*renewals{{}, {}}
+	for i := range links {
+		m := register.Member{Role: register.RoleGateway, Name: "g1", Epoch: bus.Epoch(i + 1)}
+		links[i] = newLink(w, m)
+		links[i].conn = conns[i]
+		w.links[keyOf(m)] = links[i]
+	}
+	want := func(first, second int) {
+		t.Helper()
+		if conns[0].n != first || conns[1].n != second {
+			t.Errorf("they log in anew %d and %d times, want %d and %d", conns[0].n, conns[1].n, first, second)
+		}
+	}
+	links[0].setGone(true)
+	if err := w.SetLogin("the-newer-secret", nil); err != nil {
+		t.Fatal(err)
+	}
+	want(0, 1)
+	for range 2 {
+		links[0].setGone(false)
+		want(1, 1)
 	}
 }
