@@ -232,6 +232,9 @@ func (c *Config) AdminGuarded() bool {
 	return c.API != nil && len(c.API.AllTokens()) > 0 && !c.Insecure && !isLoopback(c.Admin.Listen)
 }
 
+// AdminIsReachable tells whether the admin listener can be reached from other machines.
+func (c *Config) AdminIsReachable() bool { return c.Admin.Listen != "" && !isLoopback(c.Admin.Listen) }
+
 // checkBusIsReached refuses a bus that only this machine can reach, in a
 // cluster of several: all workers elsewhere would be told to connect to
 // themselves.

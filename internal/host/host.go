@@ -50,7 +50,7 @@ type Host struct {
 	stopping atomic.Bool // Run has begun to stop the parts
 
 	// owned by Reload: the configuration that it was given last, and what of it is heeded,
-	// which differs where whether there is a secret does
+	// which differs where whether there is a secret, or a token, does
 	latest, heeded *configs.Config
 	reloaded       reloadState
 }

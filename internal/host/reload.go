@@ -23,7 +23,7 @@ type Reloaded struct {
 
 // reloadable tells whether Reload can change a key, on the way from one configuration
 // to the other.
-func reloadable(key string, from, to *configs.Config) bool {
+func (h *Host) reloadable(key string, from, to *configs.Config) bool {
 	switch key {
 	case "log.level": // by the caller
 		return true
@@ -33,7 +33,8 @@ func reloadable(key string, from, to *configs.Config) bool {
 	case "tls.cert", "tls.key", "tls.ca":
 		return (from.TLS.Cert == "") == (to.TLS.Cert == "") && (from.TLS.CA == "") == (to.TLS.CA == "")
 	case "api.tokens", "api.token_file":
-		return from.API != nil && to.API != nil
+		// Without any, whoever reaches the listener is served, and that stays where it is.
+		return from.API != nil && to.API != nil && (len(to.API.AllTokens()) > 0 || !h.cfg.AdminIsReachable())
 	}
 	return slices.ContainsFunc(gateway.Reloadable, func(k string) bool { return key == "gateway."+k })
 }
@@ -49,30 +50,32 @@ func (h *Host) Reload(cfg *configs.Config) (done Reloaded, err error) {
 		return done, fmt.Errorf("gateway.max_frame: %d is more than the bus takes as it was started; up to %d, or restart",
 			cfg.Gateway.MaxFrame, max(embedded.DefaultMaxPayload-busHeadroom, h.cfg.Gateway.MaxFrame))
 	}
-	to, heeded := change{h: h}, cfg
-	if reloadable("secret", h.cfg, cfg) {
+	// What needs a restart stays, and the rest of the configuration is heeded all the same.
+	to, heeded := change{h: h}, *cfg
+	if h.reloadable("secret", h.cfg, cfg) {
 		next, err := newSecrets(cfg)
 		if err != nil {
 			return done, err
 		}
 		to.secrets = !next.same(h.secrets.Load())
 		h.secrets.Store(next)
-	} else { // the rest of the configuration is heeded all the same
-		kept := *cfg
-		kept.Secret, kept.AcceptSecret = h.heeded.Secret, h.heeded.AcceptSecret
-		heeded = &kept
+	} else {
+		heeded.Secret, heeded.AcceptSecret = h.heeded.Secret, h.heeded.AcceptSecret
+	}
+	if !h.reloadable("api.tokens", h.cfg, cfg) {
+		heeded.API = h.heeded.API
 	}
 	var errs []error
-	if h.certs != nil && reloadable("tls.cert", h.cfg, cfg) {
+	if h.certs != nil && h.reloadable("tls.cert", h.cfg, cfg) {
 		if err := h.certs.Use(filesOf(cfg)); err != nil {
 			errs = append(errs, fmt.Errorf("tls: %w", err))
 		}
 	}
 	for _, p := range h.parts {
-		errs = append(errs, p.reload(heeded, to))
+		errs = append(errs, p.reload(&heeded, to))
 	}
 	for _, key := range h.latest.Changed(cfg) {
-		if reloadable(key, h.latest, cfg) {
+		if h.reloadable(key, h.latest, cfg) {
 			done.Changed = append(done.Changed, key)
 		}
 	}
@@ -80,11 +83,11 @@ func (h *Host) Reload(cfg *configs.Config) (done Reloaded, err error) {
 		done.Changed = append(done.Changed, "api.token_file") // what is in it
 	}
 	for _, key := range h.cfg.Changed(cfg) {
-		if !reloadable(key, h.cfg, cfg) {
+		if !h.reloadable(key, h.cfg, cfg) {
 			done.Restart = append(done.Restart, key)
 		}
 	}
-	h.latest, h.heeded = cfg, heeded
+	h.latest, h.heeded = cfg, &heeded
 	return done, errors.Join(errs...)
 }
 
@@ -94,7 +97,7 @@ func (h *Host) NotReloaded(err error) { h.reloaded.set(err) }
 
 // otherTokens tells whether the file of tokens has others than before.
 func (h *Host) otherTokens(cfg *configs.Config) bool {
-	return cfg.API != nil && h.latest.API != nil && !slices.Equal(cfg.API.FromFile, h.latest.API.FromFile)
+	return h.reloadable("api.token_file", h.latest, cfg) && !slices.Equal(cfg.API.FromFile, h.latest.API.FromFile)
 }
 
 // reloadState is how the last reload went. It may be used by any goroutine.

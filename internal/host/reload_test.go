@@ -3,6 +3,7 @@ package host
 import (
 	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -232,4 +233,23 @@ func TestReloadWithoutASecret(t *testing.T) {
 	logins(1)
 	reload(t, h, "", "", "secret="+newer)
 	logins(1)
+}
+
+// An admin listener that others reach stays where it is until a restart, and so do the
+// tokens that it wants: a configuration in which it is on loopback may have none.
+func TestReloadWithoutTokens(t *testing.T) {
+	const token = "a-token-of-the-shop"
+	h, at, _, _ := runHost(t, load(t, "admin.listen=0.0.0.0:0", "api.tokens="+token))
+	_, port, err := net.SplitHostPort(at.Admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ready(t, Addresses{Admin: "127.0.0.1:" + port})
+	reload(t, h, "", "admin.listen api.tokens")
+	for token, want := range map[string]int{"": 401, token: 200} {
+		if status, answer := call(t, "GET", "http://127.0.0.1:"+port+"/api/v1/counts", token, ""); status != want {
+			t.Errorf("token %q: %d %s, want %d", token, status, answer, want)
+		}
+	}
+	reload(t, h, "api.tokens", "admin.listen", "api.tokens="+token)
 }
