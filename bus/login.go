@@ -122,7 +122,7 @@ func (c *NATS) Renew() {
 func (c *NATS) renew() {
 	told := false
 	for {
-		err := c.login.try()
+		err := c.login.try(c.stop)
 		if err == nil {
 			break
 		}
@@ -140,19 +140,39 @@ func (c *NATS) renew() {
 	_ = c.nc.ForceReconnect()     // fails only when it is closed
 }
 
-// try connects once as the connection would now.
-func (l *login) try() error {
+// lasting dials connections that end with a context.
+type lasting struct {
+	ctx context.Context
+	net net.Dialer
+}
+
+// Dial implements nats.CustomDialer.
+func (d lasting) Dial(network, address string) (net.Conn, error) {
+	c, err := d.net.DialContext(d.ctx, network, address)
+	if err == nil {
+		context.AfterFunc(d.ctx, func() { _ = c.Close() }) // a second time does no harm
+	}
+	return c, err
+}
+
+// try connects once as the connection would now, until ctx ends.
+func (l *login) try(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	o := l.opts
 	o.AllowReconnect, o.RetryOnFailedConnect = false, false
 	o.ConnectedCB, o.ReconnectedCB, o.DisconnectedErrCB, o.ReconnectErrCB = nil, nil, nil, nil
 	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {}
 	l.ask().apply(&o)
+	if o.InProcessServer == nil {
+		o.CustomDialer = lasting{ctx, net.Dialer{Timeout: o.Timeout}}
+	}
 	nc, err := o.Connect()
 	if err != nil {
 		return fmt.Errorf("bus: %w", err)
 	}
 	defer nc.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)
+	flush, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return nc.FlushWithContext(ctx)
+	return nc.FlushWithContext(flush)
 }

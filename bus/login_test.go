@@ -1,10 +1,16 @@
 package bus_test
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/embedded"
@@ -168,4 +174,66 @@ func TestCloseEndsRenew(t *testing.T) {
 	s.conn.Renew()
 	s.conn.Close()
 	s.conn.Renew()
+}
+
+// Nor does Close wait for a server that says nothing.
+func TestCloseEndsSilentRenew(t *testing.T) {
+	t.Parallel()
+	k := derived(t, "the older secret")
+	server := newSecured(t, k, false).server
+	front, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	silent := make(chan struct{})
+	var tasks sync.WaitGroup
+	t.Cleanup(tasks.Wait)
+	t.Cleanup(func() { _ = front.Close() })
+	tasks.Go(func() {
+		first, err := front.Accept()
+		if err != nil {
+			return
+		}
+		defer first.Close()
+		back, err := net.Dial("tcp", server.Addr())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer back.Close()
+		tasks.Go(func() { _, _ = io.Copy(back, first) })
+		tasks.Go(func() { _, _ = io.Copy(first, back) })
+		second, err := front.Accept()
+		if err != nil {
+			return
+		}
+		defer second.Close()
+		close(silent)
+		_, _ = io.Copy(io.Discard, second) // until it is closed
+	})
+	up := make(chan bool, 10)
+	c := dial(t, bus.Config{
+		URLs: []string{"nats://" + front.Addr().String()}, Name: t.Name(), OnStatus: func(on bool, _ error) { up <- on },
+		Options: []nats.Option{nats.Timeout(time.Hour)},
+		Login: func() bus.Login {
+			return bus.Login{Public: k.Public(keys.RoleWorker), Sign: k.Signer(keys.RoleWorker)}
+		},
+	})
+	await := func(what string, happened <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-happened:
+		case <-bounded(t).Done():
+			t.Fatal(what)
+		}
+	}
+	<-up
+	c.Renew()
+	await("the server is not asked", silent)
+	closed := make(chan struct{})
+	go func() {
+		c.Close()
+		close(closed)
+	}()
+	await("Close waits for a server that says nothing", closed)
 }
