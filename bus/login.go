@@ -122,9 +122,17 @@ func (c *NATS) Renew() {
 func (c *NATS) renew() {
 	told := false
 	for {
-		err := c.login.try(c.stop)
+		taken, err := c.login.try(c.stop)
 		if err == nil {
-			break
+			c.login.renewing.Store(false) // first: what changes from here on is for another one
+			switch {
+			case c.login.ask().Public == taken.Public:
+				_ = c.nc.ForceReconnect() // fails only when it is closed
+				return
+			case !c.login.renewing.CompareAndSwap(false, true):
+				return // the other one has begun by now
+			}
+			continue // nobody has asked about what there is by now
 		}
 		if !told {
 			told = true
@@ -136,8 +144,6 @@ func (c *NATS) renew() {
 			return
 		}
 	}
-	c.login.renewing.Store(false) // first: what changes from here on is for another one
-	_ = c.nc.ForceReconnect()     // fails only when it is closed
 }
 
 // lasting dials connections that end with a context.
@@ -155,24 +161,25 @@ func (d lasting) Dial(network, address string) (net.Conn, error) {
 	return c, err
 }
 
-// try connects once as the connection would now, until ctx ends.
-func (l *login) try(ctx context.Context) error {
+// try connects once as the connection would now, until ctx ends, and says with what.
+func (l *login) try(ctx context.Context) (asked Login, err error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	o := l.opts
 	o.AllowReconnect, o.RetryOnFailedConnect = false, false
 	o.ConnectedCB, o.ReconnectedCB, o.DisconnectedErrCB, o.ReconnectErrCB = nil, nil, nil, nil
 	o.AsyncErrorCB = func(*nats.Conn, *nats.Subscription, error) {}
-	l.ask().apply(&o)
+	asked = l.ask()
+	asked.apply(&o)
 	if o.InProcessServer == nil {
 		o.CustomDialer = lasting{ctx, net.Dialer{Timeout: o.Timeout}}
 	}
 	nc, err := o.Connect()
 	if err != nil {
-		return fmt.Errorf("bus: %w", err)
+		return asked, fmt.Errorf("bus: %w", err)
 	}
 	defer nc.Close()
 	flush, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	return nc.FlushWithContext(flush)
+	return asked, nc.FlushWithContext(flush)
 }

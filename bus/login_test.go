@@ -237,3 +237,36 @@ func TestCloseEndsSilentRenew(t *testing.T) {
 	}()
 	await("Close waits for a server that says nothing", closed)
 }
+
+// Credentials that change while others are tried are tried too, before the connection is
+// given up for them.
+func TestRenewTriesWhatThereIsByThen(t *testing.T) {
+	t.Parallel()
+	older, newer := derived(t, "the older secret"), derived(t, "the newer secret")
+	s := newSecured(t, older, false)
+	var asked atomic.Int32
+	status, log := make(chan bool, 100), make(chan string, 100)
+	c := dial(t, bus.Config{
+		URLs: []string{s.server.ClientURL()}, Name: t.Name(), Log: slog.New(slog.NewTextHandler(logLines(log), nil)),
+		OnStatus: func(up bool, _ error) { status <- up },
+		Login: func() bus.Login {
+			k := older
+			if asked.Add(1) > 2 { // the first is for the connection, the second for the trial
+				k = newer
+			}
+			return bus.Login{Public: k.Public(keys.RoleWorker), Sign: k.Signer(keys.RoleWorker)}
+		},
+	})
+	<-status
+	c.Renew()
+	select {
+	case line := <-log:
+		if !strings.Contains(line, "no server takes the new credentials") {
+			t.Error(line)
+		}
+	case up := <-status:
+		t.Errorf("the connection is given up for what nobody takes; it is up: %v", up)
+	case <-bounded(t).Done():
+		t.Error("nothing is said")
+	}
+}
