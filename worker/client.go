@@ -68,8 +68,8 @@ func (c Client) Close(ctx context.Context, code int, reason string) (bool, error
 // the gateway has said, some milliseconds later at most, that there was none when it was
 // sent: however the sender has learned of a client, it reaches it. What one goroutine
 // sends to a client arrives in that order, whatever name it goes by, with one exception:
-// after a frame to a name that somebody else gives the client in that moment, one to a
-// name that it has had may be there first.
+// after a frame to a name that somebody else gives the client in that moment, and no other
+// one of its gateway has, one to a name that one had before may be there first.
 type Cluster struct{ w *Worker }
 
 // Client is the handle of a client by its id. The client need not exist.
@@ -165,8 +165,11 @@ func (c *Cluster) push(p bus.Push) error {
 				continue
 			}
 		}
-		if s := p.Target.Scope; s == bus.ToAll || s == bus.ToClients {
+		switch p.Target.Scope {
+		case bus.ToAll, bus.ToClients:
 			l.names.release()
+		case bus.ToUIDs, bus.ToGroups:
+			l.names.releaseFor(&p)
 		}
 		if err := c.w.publish(l, m); errors.Is(err, bus.ErrTooLarge) {
 			wrong = fmt.Errorf("worker: send: %w", err)

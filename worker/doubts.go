@@ -12,8 +12,8 @@ const (
 	// what they and their answers cost does not grow with the pushes.
 	checkInterval = 10 * time.Millisecond
 	// maxDoubts and maxDoubtful are how many pushes are kept for a gateway, and of how many
-	// bytes: ten times what a core can push in checkInterval. Beyond them, as with a gateway
-	// that does not answer, all go there.
+	// bytes, with the names that they are for: ten times what a core can push in
+	// checkInterval. Beyond them, as with a gateway that does not answer, all go there.
 	maxDoubts   = 4096
 	maxDoubtful = 1 << 20
 )
@@ -21,7 +21,9 @@ const (
 // doubts are the pushes for names that a gateway has not told of. It may have, and what
 // it told be on its way still, while the sender has learned of it in a faster way: so
 // they are kept until the gateway, asked after they were sent, has said that all is told.
-// Then they are dropped; a name that appears before has them sent to the gateway.
+// Then they are dropped; a name that appears before has them sent to the gateway, with all
+// that were sent before them: who has just come in with several names gets what is for
+// any of them in its order.
 type doubts struct {
 	kept  []doubt
 	bytes int
@@ -34,10 +36,33 @@ type doubts struct {
 type doubt struct {
 	push *bus.Push // not to be changed
 	msg  *bus.Msg
+	size int // what it counts for, in bytes
 }
 
-// size is what a doubt counts for, in bytes.
-func (d doubt) size() int { return len(d.msg.Data) }
+func newDoubt(p *bus.Push, m *bus.Msg) doubt {
+	d := doubt{p, m, len(m.Data)}
+	for _, values := range m.Header {
+		for _, v := range values {
+			d.size += len(v)
+		}
+	}
+	for _, name := range p.Names {
+		d.size += len(name)
+	}
+	return d
+}
+
+// has tells whether the push is for one of the names.
+func (d doubt) has(names map[bus.Target]struct{}) bool {
+	if s := d.push.Target.Scope; s == bus.ToUIDs || s == bus.ToGroups {
+		return slices.ContainsFunc(d.push.Names, func(name string) bool {
+			_, ok := names[bus.Target{Scope: s.One(), Name: name}]
+			return ok
+		})
+	}
+	_, ok := names[d.push.Target]
+	return ok
+}
 
 // keep keeps a push, which must not change any more, if the gateway seems to have no
 // client that it is for; else it is to go there.
@@ -47,13 +72,13 @@ func (n *names) keep(p *bus.Push, m *bus.Msg) bool {
 	if n.mayLocked(p) {
 		return false
 	}
-	d := doubt{p, m}
-	if len(n.doubts.kept) == maxDoubts || n.doubts.bytes+d.size() > maxDoubtful {
+	d := newDoubt(p, m)
+	if len(n.doubts.kept) == maxDoubts || n.doubts.bytes+d.size > maxDoubtful {
 		n.releaseLocked() // before this one, as they came
 		return false
 	}
 	n.doubts.kept = append(n.doubts.kept, d)
-	n.doubts.bytes += d.size()
+	n.doubts.bytes += d.size
 	n.checkLocked(time.Now())
 	return true
 }
@@ -82,39 +107,68 @@ func (n *names) checkLocked(now time.Time) {
 func (n *names) checkedLocked() {
 	d := &n.doubts
 	n.spared(d.first)
-	for _, k := range d.kept[:d.first] {
-		d.bytes -= k.size()
-	}
-	d.kept = slices.Delete(d.kept, 0, d.first)
-	d.asked, d.first = time.Time{}, 0
+	d.cut(d.first)
+	d.asked = time.Time{}
 	n.checkLocked(time.Now())
+}
+
+// cut takes the first of what is kept off.
+func (d *doubts) cut(count int) {
+	for _, k := range d.kept[:count] {
+		d.bytes -= k.size
+	}
+	d.kept = slices.Delete(d.kept, 0, count)
+	d.first = max(d.first-count, 0)
 }
 
 // appearedLocked sends the gateway what it was thought to have no client for, before
 // anything that is sent from now on.
 func (n *names) appearedLocked() {
+	n.sendLocked(func(k doubt) bool { return n.mayLocked(k.push) })
+}
+
+// sendLocked sends the gateway what is kept up to the last of those chosen.
+func (n *names) sendLocked(chosen func(doubt) bool) {
 	d := &n.doubts
-	i, first := 0, d.first
-	d.kept = slices.DeleteFunc(d.kept, func(k doubt) bool {
-		i++
-		if !n.mayLocked(k.push) {
-			return false
-		}
+	count := len(d.kept)
+	for count > 0 && !chosen(d.kept[count-1]) {
+		count--
+	}
+	for _, k := range d.kept[:count] {
 		n.publish(k.msg)
-		d.bytes -= k.size()
-		if i <= first {
-			d.first--
+	}
+	d.cut(count)
+}
+
+// releaseFor sends the gateway what is kept for those of the names of a push that it has
+// not told of: the push, which goes there for another one, is to come after it.
+func (n *names) releaseFor(p *bus.Push) {
+	if n.certain() {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	unknown := map[bus.Target]struct{}{}
+	for _, name := range p.Names {
+		if t := (bus.Target{Scope: p.Target.Scope.One(), Name: name}); !n.hasLocked(t) {
+			unknown[t] = struct{}{}
 		}
-		return true
-	})
+	}
+	if len(unknown) > 0 {
+		n.sendLocked(func(k doubt) bool { return k.has(unknown) })
+	}
+}
+
+// certain tells whether nothing is kept.
+func (n *names) certain() bool {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return len(n.doubts.kept) == 0
 }
 
 // release sends the gateway all that is kept: something is to come after it.
 func (n *names) release() {
-	n.mu.RLock()
-	none := len(n.doubts.kept) == 0
-	n.mu.RUnlock()
-	if none {
+	if n.certain() {
 		return
 	}
 	n.mu.Lock()

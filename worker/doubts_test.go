@@ -70,14 +70,14 @@ func (g *fakeGateway) came() string {
 // comes there once it has, and before those that are sent later.
 func TestDoubts(t *testing.T) {
 	doubtful(t, func(f *fixture, g *fakeGateway) {
-		f.sends("u1=a", "u2=b", "g1=c", "u3,u1=d", "g3,g1=e", "u1=f")
+		f.sends("u1=a", "u2=b", "u3,u1=c", "g1=d", "g3,g1=e")
 		equal(t, "kept", g.came(), "")
 		g.changes("u1 u9")
-		equal(t, "as one appeared", g.came(), "u1=a u3,u1=d u1=f")
-		f.sends("u1=g")
-		equal(t, "as it is known", g.came(), "u1=g")
+		equal(t, "as one appeared", g.came(), "u1=a u2=b u3,u1=c")
+		f.sends("u1=f")
+		equal(t, "as it is known", g.came(), "u1=f")
 		g.changes("g1")
-		equal(t, "as another one appeared", g.came(), "g1=c g3,g1=e")
+		equal(t, "as another one appeared", g.came(), "g1=d g3,g1=e")
 		equal(t, "spared", f.w.Stats().Spared, 0)
 	})
 }
@@ -189,5 +189,42 @@ func TestDoubtsStayForWhoWasHeard(t *testing.T) {
 		g.send(Text, "hello")
 		synctest.Wait()
 		equal(t, "came", g.came(), "you=b")
+	})
+}
+
+// Of frames to one name, those that are for others as well do not overtake the ones before.
+func TestDoubtsKeepTheirOrder(t *testing.T) {
+	doubtful(t, func(f *fixture, g *fakeGateway) {
+		g.changes("u1")
+		f.sends("u2=a", "u1,u2=b")
+		equal(t, "one for a name that is known, too", g.came(), "u2=a u1,u2=b")
+		f.sends("u3=c", "u4,u3=d")
+		g.changes("u4")
+		equal(t, "as one of the names appeared", g.came(), "u3=c u4,u3=d")
+		f.sends("g5=e", "u5=f")
+		g.changes("u5")
+		g.changes("g5")
+		equal(t, "a client that has come in with both", g.came(), "g5=e u5=f")
+	})
+}
+
+// What is kept is bounded, whatever it consists of.
+func TestDoubtsOfManyNames(t *testing.T) {
+	doubtful(t, func(f *fixture, g *fakeGateway) {
+		for range 3 {
+			f.sends(strings.Repeat("u"+strings.Repeat("x", 99)+",", maxDoubtful/500) + "u=x")
+		}
+		if came := strings.Count(g.came(), "u=x"); came < 2 {
+			t.Errorf("%d came: names do not count for what is kept", came)
+		}
+	})
+}
+
+// A link that has ended keeps nothing: who is not reached is counted.
+func TestDoubtsAfterTheEnd(t *testing.T) {
+	doubtful(t, func(f *fixture, _ *fakeGateway) {
+		f.stop()
+		f.sends("u1=a", "u1=b")
+		equal(t, "unreached, of two gateways", f.w.Stats().Unreached, 4)
 	})
 }

@@ -109,7 +109,7 @@ func (l *link) run(ctx context.Context) error {
 		return err
 	}
 	l.progress(ctx)
-	l.names.release()
+	l.names.forget() // what is kept goes out, and nothing is kept from now on
 	l.replies.Flush()
 	if l.isUp() {
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
