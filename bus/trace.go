@@ -31,10 +31,18 @@ type Trace struct {
 	State  string // tracestate; "" mostly
 }
 
-// usable tells whether the trace can stand in a header.
+// usable tells whether the trace can stand in a header, less its state perhaps.
 func (t *Trace) usable() bool {
-	return t != nil && t.Parent != "" && len(t.Parent) <= maxTraceParent && isPrintable(t.Parent, false) &&
-		len(t.State) <= maxTraceState && isPrintable(t.State, true)
+	return t != nil && t.Parent != "" && len(t.Parent) <= maxTraceParent && isPrintable(t.Parent, false)
+}
+
+// state is the trace state, "" if it cannot stand in a header: what is said beside the
+// trace is no reason to lose that.
+func (t *Trace) state() string {
+	if len(t.State) > maxTraceState || !isPrintable(t.State, true) {
+		return ""
+	}
+	return t.State
 }
 
 // isPrintable tells whether a text is printable ASCII, with spaces or without.
@@ -48,14 +56,15 @@ func isPrintable(s string, spaces bool) bool {
 }
 
 // MarkTrace sets the headers that put a message into a trace; of nil, or of what can be
-// none, it sets nothing. The message gets headers of its own.
+// none, it sets nothing, and no state that is too long. The message gets headers of its
+// own.
 func MarkTrace(m *Msg, t *Trace) {
 	if !t.usable() {
 		return
 	}
 	setHeader(m, HeaderTraceParent, t.Parent)
-	if t.State != "" {
-		m.Header[HeaderTraceState] = []string{t.State}
+	if state := t.state(); state != "" {
+		m.Header[HeaderTraceState] = []string{state}
 	}
 }
 
@@ -70,10 +79,7 @@ func TraceOf(m *Msg) *Trace {
 		return nil
 	}
 	t := &Trace{Parent: parent[0], State: strings.Join(m.Header[HeaderTraceState], ",")}
-	if len(t.State) > maxTraceState {
-		t.State = ""
-	}
-	if !t.usable() {
+	if t.State = t.state(); !t.usable() {
 		return nil
 	}
 	return t
@@ -94,8 +100,8 @@ func (t *BatchTrace) String() string {
 		return ""
 	}
 	s := strconv.FormatUint(t.Client, 10) + " " + strconv.FormatUint(t.Seq, 10) + " " + t.Parent
-	if t.State != "" {
-		s += " " + t.State
+	if state := t.state(); state != "" {
+		s += " " + state
 	}
 	return s
 }
@@ -111,7 +117,7 @@ func parseBatchTrace(s string) (t BatchTrace, err error) {
 		return t, fmt.Errorf("bus: %w: %s: %w", ErrMessage, HeaderTraces, err)
 	}
 	t.Parent, t.State, _ = strings.Cut(rest, " ")
-	if !t.usable() {
+	if t.State = t.state(); !t.usable() {
 		return t, fmt.Errorf("bus: %w: %s: %.150q is no trace", ErrMessage, HeaderTraces, rest)
 	}
 	return t, nil
@@ -149,7 +155,8 @@ func (t *BatchTraces) Take(e *BatchEvent) *Trace {
 			return nil // of one behind it
 		}
 		*t = (*t)[1:]
-		return &first.Trace
+		taken := first.Trace // alone on the heap: most events of a batch are not traced
+		return &taken
 	}
 	return nil
 }

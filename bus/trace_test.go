@@ -21,10 +21,8 @@ func TestTrace(t *testing.T) {
 		{bus.Trace{State: "a=1"}, false},
 		{bus.Trace{Parent: parent + "\r\nGb-Uid: root"}, false},
 		{bus.Trace{Parent: "a b"}, false},
-		{bus.Trace{Parent: parent, State: "a\n"}, false},
-		{bus.Trace{Parent: parent, State: "ü"}, false},
 		{bus.Trace{Parent: strings.Repeat("0", 129)}, false},
-		{bus.Trace{Parent: parent, State: strings.Repeat("0", 513)}, false},
+		{bus.Trace{Parent: parent, State: strings.Repeat("0", 512)}, true},
 	} {
 		shared := bus.Header{bus.HeaderUID: {"ann"}}
 		m := &bus.Msg{Header: shared}
@@ -48,9 +46,28 @@ func TestTrace(t *testing.T) {
 			t.Errorf("%v says %v", h, got)
 		}
 	}
+	// A state that cannot be carried is left out, and the trace goes on.
+	for _, state := range []string{"a\n", "ü", strings.Repeat("0", 513)} {
+		m, give := &bus.Msg{}, bus.Trace{Parent: parent, State: state}
+		bus.MarkTrace(m, &give)
+		batch := bus.BatchTraces{(&bus.BatchTrace{Client: 7, Seq: 2, Trace: give}).String()}
+		for _, got := range []*bus.Trace{bus.TraceOf(m), batch.Take(&bus.BatchEvent{Client: 7, Seq: 2})} {
+			if got == nil || *got != (bus.Trace{Parent: parent}) {
+				t.Errorf("with the state %q it is carried as %q", state, got)
+			}
+		}
+	}
 	long := bus.TraceOf(&bus.Msg{Header: bus.Header{bus.HeaderTraceParent: {parent}, bus.HeaderTraceState: {strings.Repeat("0", 513)}}})
 	if long == nil || long.State != "" {
 		t.Errorf("with a long state, it is %v", long)
+	}
+}
+
+// Events that are not traced cost no allocation in a batch with one behind them that is.
+func TestBatchTracesCostTheOthersNothing(t *testing.T) {
+	traces := bus.BatchTraces{(&bus.BatchTrace{Client: 7, Seq: 2, Trace: bus.Trace{Parent: parent}}).String()}
+	if n := testing.AllocsPerRun(100, func() { traces.Take(&bus.BatchEvent{Client: 6, Seq: 1}) }); n > 0 {
+		t.Errorf("%v allocations", n)
 	}
 }
 
