@@ -320,6 +320,7 @@ func (c *client) bounced(e *event, stamp uint64) (back bool) {
 	case e.stamp != stamp || e.delivery == 0:
 	case e.state == out:
 		e.delivery-- // nobody got it
+		e.trace.add(traceReturned)
 		c.unboundLocked(e)
 		c.gw.dispatch.forget(e)
 		c.lane.to(e, waiting)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -73,7 +74,7 @@ func (t *tracer) begin(e *event, header http.Header) {
 	ctx := context.Background()
 	follows := false
 	if parent := header["Traceparent"]; t.trust && len(parent) == 1 {
-		ctx, follows = tracectx.Extract(ctx, parent[0], header.Get("Tracestate"))
+		ctx, follows = tracectx.Extract(ctx, parent[0], strings.Join(header["Tracestate"], ","))
 	}
 	if follows && !trace.SpanContextFromContext(ctx).IsSampled() || !follows && (t.none || rand.Uint64() > t.threshold) {
 		return

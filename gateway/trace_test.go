@@ -158,6 +158,36 @@ func TestTraceInBatches(t *testing.T) {
 	})
 }
 
+// What comes back from a worker that takes no more batches says so in its span.
+func TestTraceOfWhatComesBack(t *testing.T) {
+	var spans *tracetest.SpanRecorder
+	inBubble(t, func(c *Config) { spans = traced(c) }, func(t *testing.T, f *fixture) {
+		a := f.dense("a")
+		p := f.join(a, 1)[0]
+		p.send("1")
+		equal(t, "a", a.has(), "1")
+		b := f.dense("b")
+		a.leave()
+		p.send("2") // follows the one before
+		a.answer()
+		equal(t, "b", b.has(), "2")
+		b.answer()
+		equal(t, "answers", p.got(), "1 2")
+		equal(t, "spans", told(spans, "text"), "given out, answered, delivery=1, outcome=done\n"+
+			"given out, returned, given out, answered, delivery=1, outcome=done")
+	})
+}
+
+// All lines of a tracestate that a client sends are carried.
+func TestTraceStateInLines(t *testing.T) {
+	cfg := DefaultConfig()
+	cfg.Tracing = Tracing{Provider: sdktrace.NewTracerProvider(), TrustClients: true}
+	g, _, conns := benchGateway(t, cfg, 1)
+	e := newEvent(conns[0].client, bus.Open, nil)
+	g.tracer.begin(e, http.Header{"Traceparent": {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}, "Tracestate": {"a=1", "b=2"}})
+	equal(t, "state", e.trace.carried.State, "a=1,b=2")
+}
+
 // Nobody's traceparent is heeded for frames, and that of a client only if that is wanted
 // and says that it is sampled.
 func TestTraceTrust(t *testing.T) {
