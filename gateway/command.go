@@ -99,18 +99,18 @@ func (g *Gateway) greeted(m *bus.Msg) error {
 	if err != nil {
 		return err
 	}
-	if err = bus.CurrentProtocol().Check("gateway "+string(g.name), "worker "+string(h.Worker), h.Protocol); err == nil {
+	peer := "worker " + string(h.Worker)
+	if h.Worker == "" {
+		peer = "a worker"
+	}
+	if err = bus.CurrentProtocol().Check("gateway "+string(g.name), peer, h.Protocol); err == nil {
 		return nil
 	}
 	g.count.otherProtocol.Add(1)
+	gone := g.roster.disconnect(h.Worker)
 	g.warn.Do(func() {
-		g.log.Error("a worker speaks another protocol; it is disconnected", "worker", string(h.Worker), "err", err)
+		g.log.Error("a worker speaks another protocol", "worker", string(h.Worker), "disconnected", gone, "err", err)
 	})
-	if id, ok := h.Worker.Conn(); ok && g.roster.server != nil {
-		if e := g.roster.server.Disconnect(id); e != nil {
-			g.log.Debug("cannot disconnect a worker", "connection", uint64(id), "err", e)
-		}
-	}
 	return err
 }
 

@@ -288,6 +288,18 @@ func (r *roster) bounced(to bus.ConnID, number uint64) {
 	}
 }
 
+// disconnect ends the connection in a worker's address, and tells whether it did: not if
+// it is that of somebody else, who gets nothing of what is for the address.
+func (r *roster) disconnect(at bus.WorkerAddress) bool {
+	id, ok := at.Conn()
+	if !ok || r.server == nil {
+		return false
+	}
+	subs, err := r.server.Subscriptions(bus.DirectSubject(r.gw.name, at, bus.Text))
+	own := func(s bus.ServerSubscription) bool { return s.Conn == id }
+	return err == nil && slices.ContainsFunc(subs, own) && r.server.Disconnect(id) == nil
+}
+
 // link is one connection of a worker that takes batches.
 type link struct {
 	// set at construction

@@ -33,7 +33,7 @@ type Stats struct {
 	BadRequest int64 `json:"bad_request"` // pushes and commands that break the protocol
 
 	// OtherProtocol counts the greetings of workers that speak a protocol of another
-	// major; they were disconnected.
+	// major, which are disconnected.
 	OtherProtocol int64 `json:"other_protocol"`
 
 	// Disconnected counts the workers that were silent about what they hold

@@ -35,7 +35,7 @@ var gatewayFamilies = []Family{
 	{"gatebus_gateway_commands_total", Counter, []string{"operation"}, "Commands, by operation; those that this version does not know as unknown."},
 	{"gatebus_gateway_questions_total", Counter, nil, "Times that the workers were asked what they hold: one was gone, or an event overdue."},
 	{"gatebus_gateway_workers_disconnected_total", Counter, nil, "Workers that were disconnected: silent about what they hold while an event was overdue."},
-	{"gatebus_gateway_workers_other_protocol_total", Counter, nil, "Greetings of workers that speak a protocol of another major; they were disconnected."},
+	{"gatebus_gateway_workers_other_protocol_total", Counter, nil, "Greetings of workers that speak a protocol of another major, which are disconnected."},
 	{"gatebus_gateway_messages_dropped_total", Counter, nil, "Messages from workers that the gateway was too slow to take."},
 	{"gatebus_gateway_tap_messages_total", Counter, nil, "Messages mirrored to the registers because somebody taps."},
 	{"gatebus_gateway_tap_messages_skipped_total", Counter, nil, "Messages that somebody taps and that were not mirrored: beyond gateway.tap.rate, or no register was there."},
