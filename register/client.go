@@ -105,7 +105,8 @@ func (c *Client) Joined() bool {
 
 // Conflict says why the registers do not accept the member: a *ConflictError while another
 // process has the name, a *bus.ProtocolError if the registers speak a protocol of another
-// major, or what they said of its announcement. It is nil otherwise.
+// major, or what they said of its announcement. Of a client that only watches it says what
+// is wrong with their list of members. It is nil otherwise.
 func (c *Client) Conflict() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -299,9 +300,10 @@ func (c *Client) catchUp(ctx context.Context) bool {
 		err = c.cfg.Self.Protocol.Check("this program", "register "+l.Register, l.Protocol)
 	}
 	if err != nil {
-		c.log.Warn("a register's list of members is not valid", "err", err)
+		c.unusable(err)
 		return true
 	}
+	c.usable()
 	defer c.first.Do(func() { close(c.caughtUp) })
 	for _, member := range l.Members {
 		for _, r := range c.cfg.Watch {
@@ -311,6 +313,31 @@ func (c *Client) catchUp(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// unusable notes what is wrong with a register's list of members. One that only watches
+// hears of the registers in no other way: that is why it does not join, and is said when
+// it is new.
+func (c *Client) unusable(err error) {
+	known := false
+	if c.cfg.Self.Role == "" {
+		c.mu.Lock()
+		known = c.conflict != nil && c.conflict.Error() == err.Error()
+		c.conflict = err
+		c.mu.Unlock()
+	}
+	if !known {
+		c.log.Warn("a register's list of members is not valid", "err", err)
+	}
+}
+
+// usable notes that nothing is wrong with it.
+func (c *Client) usable() {
+	if c.cfg.Self.Role == "" {
+		c.mu.Lock()
+		c.conflict = nil
+		c.mu.Unlock()
+	}
 }
 
 // receive handles the announcement or goodbye of a watched member.

@@ -87,3 +87,32 @@ func TestRegisterOfAnotherMajor(t *testing.T) {
 		}
 	})
 }
+
+// Who only watches knows why it hears of nobody, and says so once.
+func TestWatcherOfAnotherMajor(t *testing.T) {
+	inBubble(t, func(t *testing.T, c *cluster) {
+		conn := c.bus.Connect()
+		defer conn.Close()
+		var answer atomic.Pointer[list]
+		answer.Store(&list{Register: "r9", Protocol: "2.0"})
+		_, err := conn.Subscribe(func(m *bus.Msg) { _ = conn.Publish(encode(m.Reply, answer.Load())) }, MembersSubject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := c.join(Member{Address: "none", Protocol: "1.1"}, RoleGateway)
+		time.Sleep(3 * Heartbeat)
+		synctest.Wait()
+		if err := n.Conflict(); err == nil || !strings.Contains(err.Error(), "register r9 speaks protocol") {
+			t.Errorf("conflict: %v", err)
+		}
+		if log := n.log.String(); strings.Count(log, "list of members") != 1 {
+			t.Errorf("the log says\n%s", log)
+		}
+		answer.Store(&list{Register: "r9"})
+		time.Sleep(2 * Heartbeat)
+		synctest.Wait()
+		if err := n.Conflict(); err != nil {
+			t.Errorf("conflict: %v", err)
+		}
+	})
+}

@@ -26,7 +26,8 @@ type Connection struct {
 // It uses Registers, Secret, Name and Log of the configuration; without a Log it says
 // nothing. It returns when the gateways that there are now are linked, or have not
 // answered for two seconds: those are missing in what is asked then. An error says
-// that no register answered before ctx ended, or what is wrong with the configuration.
+// that no register answered before ctx ended, or none of this protocol (it is a
+// *bus.ProtocolError then), or what is wrong with the configuration.
 // Close must follow.
 func Connect(ctx context.Context, cfg Config) (*Connection, error) {
 	if cfg.Log == nil {
@@ -56,6 +57,9 @@ func (c *Connection) await(ctx context.Context) error {
 	case <-c.done:
 		return c.err
 	case <-ctx.Done():
+		if err := c.w.members.Conflict(); err != nil { // one has answered
+			return fmt.Errorf("worker: connect: %w: %w", context.Cause(ctx), err)
+		}
 		return fmt.Errorf("worker: connect: no register of %v answers: %w", c.w.cfg.Registers, context.Cause(ctx))
 	}
 	if err := c.w.settled(ctx); err != nil {

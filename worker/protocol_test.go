@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/bus/membus"
 	"github.com/gatebus/gatebus/register"
 )
 
@@ -101,5 +103,37 @@ func TestOtherMajorIsLearnedLate(t *testing.T) {
 		g.send(bus.Text, "hello")
 		synctest.Wait()
 		equal(t, "of another major", g.got(), "no responders")
+	})
+}
+
+// Who connects to registers of another major is told so, not that there are none.
+func TestConnectToRegistersOfAnotherMajor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var registers membus.Bus
+		conn := registers.Connect()
+		defer conn.Close()
+		_, err := conn.Subscribe(func(m *bus.Msg) {
+			_ = conn.Publish(&bus.Msg{Subject: m.Reply, Data: []byte(`{"register":"r9","protocol":"2.0","members":[]}`)})
+		}, register.MembersSubject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, err := newWorker(Config{Log: slog.New(slog.DiscardHandler)}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &Connection{Cluster: w.cluster, done: make(chan struct{})}
+		run, stop := context.WithCancel(t.Context())
+		own := registers.Connect()
+		defer own.Close()
+		c.stop = stop
+		go func() { defer close(c.done); c.err = w.run(run, own) }()
+		defer c.Close()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		var e *bus.ProtocolError
+		if err := c.await(ctx); !errors.As(err, &e) || e.Peer != "register r9" || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("connect: %v", err)
+		}
 	})
 }
