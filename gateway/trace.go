@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
@@ -66,6 +67,10 @@ type eventTrace struct {
 	carried bus.Trace
 	note    string // for batches
 	outcome string // how it ended; "" as long as nobody has answered
+	// Of an event that is held, the trials that come back are not told, which would be
+	// thousands: trial is the last one, until something else is known of it.
+	held  bool
+	trial []trace.EventOption // nil: none is out
 }
 
 // begin begins the span of an event that is in the lane, if it is to have one. The
@@ -114,9 +119,24 @@ const (
 )
 
 // add notes that something has happened to the event.
-func (t *eventTrace) add(what string, attrs ...attribute.KeyValue) {
-	if t != nil {
-		t.span.AddEvent(what, trace.WithAttributes(attrs...))
+func (t *eventTrace) add(what string) {
+	switch {
+	case t == nil:
+		return
+	case what == traceHeld && t.held:
+		t.trial = nil
+		return
+	}
+	t.found()
+	t.held = what == traceHeld
+	t.span.AddEvent(what)
+}
+
+// found notes that the trial, if one is out, has not come back.
+func (t *eventTrace) found() {
+	if t.trial != nil {
+		t.span.AddEvent(traceGivenOut, t.trial...)
+		t.trial = nil
 	}
 }
 
@@ -126,7 +146,11 @@ func (t *eventTrace) givenOut(e *event) {
 	if e.at != "" {
 		attrs = append(attrs, tracectx.Worker.String(string(e.at)))
 	}
-	t.add(traceGivenOut, attrs...)
+	if t.held {
+		t.trial = []trace.EventOption{trace.WithTimestamp(time.Now()), trace.WithAttributes(attrs...)}
+		return
+	}
+	t.span.AddEvent(traceGivenOut, trace.WithAttributes(attrs...))
 }
 
 // answered notes the final reply; err says that it breaks the protocol.
@@ -168,6 +192,7 @@ func (t *eventTrace) end() {
 	if t.outcome == "" { // its client was gone, or closed, before its turn: nothing is wrong with that
 		t.outcome = outcomeDropped
 	}
+	t.found()
 	t.span.SetAttributes(tracectx.Outcome.String(t.outcome))
 	t.span.End()
 }
