@@ -54,7 +54,6 @@ func TestBeforeAfter(t *testing.T) {
 		Before: func() { most.Store(max(most.Load(), in.Add(1))) },
 		After:  func() { in.Add(-1); calls.Add(1) },
 	}
-	t.Cleanup(p.Close)
 	server, client := pair(t)
 	u := take(t, p, server, &user{wants: func(*user) bool {
 		if runtime.GOOS == "linux" && in.Load() != 1 {
@@ -69,6 +68,7 @@ func TestBeforeAfter(t *testing.T) {
 	}
 	_ = client.Close()
 	u.end(t)
+	p.Close() // the last After has returned
 	if runtime.GOOS == "linux" && (most.Load() != 1 || calls.Load() == 0) {
 		t.Errorf("%d inside at most, %d calls", most.Load(), calls.Load())
 	}
