@@ -212,7 +212,7 @@ func (f *flow) visit(ctx context.Context, d *door) {
 		}
 		_ = c.Close() // all was said
 		if err != nil && !errors.Is(err, errDrained) {
-			f.failed(d, text, err)
+			f.failed(d, fmt.Sprintf("%s, answered %q", text, answer), err)
 			return
 		}
 		f.mu.Lock()

@@ -100,7 +100,7 @@ func (g *Gateway) letIn(ctx context.Context, l *listener, nc net.Conn) {
 		return
 	}
 	c := g.open(l, group, from.addr, nil, bus.OpenInfo{Remote: from.remote, Proxy: from.proxy})
-	ahead := peek(nc)
+	ahead := peek(nc, l.ahead(int(g.config().MaxFrame)))
 	var res openResult
 	select {
 	case res = <-c.opened:
@@ -139,20 +139,33 @@ func (g *Gateway) encrypt(ctx context.Context, l *listener, nc net.Conn) (net.Co
 	return conn, conn.HandshakeContext(ctx)
 }
 
-// ahead reads one byte of a connection, to hear of its end while nobody reads it.
+// aheadRaw is how many bytes are read ahead where what comes at the same time is a
+// message: more than comes in one packet.
+const aheadRaw = 2 << 10
+
+// ahead is how many bytes are read before a client is let in: of one message at most.
+func (l *listener) ahead(maxFrame int) int {
+	if l.wire == wireRaw {
+		return min(aheadRaw, maxFrame)
+	}
+	return 1
+}
+
+// ahead reads the beginning of what a connection brings, to hear of its end while nobody
+// reads it.
 type ahead struct {
 	nc   net.Conn
 	done chan struct{} // closed when it has read; then:
-	buf  [1]byte
+	buf  []byte
 	n    int
 	err  error
 }
 
-func peek(nc net.Conn) *ahead {
-	a := &ahead{nc: nc, done: make(chan struct{})}
+func peek(nc net.Conn, size int) *ahead {
+	a := &ahead{nc: nc, done: make(chan struct{}), buf: make([]byte, size)}
 	go func() {
 		defer close(a.done)
-		a.n, a.err = nc.Read(a.buf[:])
+		a.n, a.err = nc.Read(a.buf)
 		if late := net.Error(nil); a.n > 0 || errors.As(a.err, &late) && late.Timeout() {
 			a.err = nil // the next read says it again
 		}

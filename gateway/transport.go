@@ -35,7 +35,7 @@ func (c *client) newTransport() transport {
 }
 
 // connect gives the client its connection; frames that wait are written. first is
-// what was read of the connection already: not more than one byte.
+// what was read of the connection already: of not more than one message.
 func (c *client) connect(nc net.Conn, first []byte) {
 	c.alive()
 	t := c.newTransport()
@@ -57,8 +57,8 @@ func (c *client) connect(nc net.Conn, first []byte) {
 	}
 	c.mu.Unlock()
 	if len(first) > 0 {
-		// Nobody reads yet, so this is one call at a time; and one byte is at
-		// most one message, so nothing is left for Resume.
+		// Nobody reads yet, so this is one call at a time; and it is at most one
+		// message, so nothing is left for Resume.
 		t.Received(first)
 	}
 	conn.Start()
