@@ -165,6 +165,9 @@ func TestSystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if bytes.Contains(data, []byte("\nLoadCredential=")) {
+		t.Error("systemd copies what LoadCredential= names once: a reload would read an old secret")
+	}
 	self, err := os.Executable() // as the program, which need not be there
 	if err != nil {
 		t.Fatal(err)

@@ -405,14 +405,7 @@ func TestTraceReceiverGone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p, err := tr.provider(t.Context(), configs.RoleGateway, "g1")
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, span := p.Tracer("").Start(context.Background(), "x")
-			span.End()
-			ctx, cancel := context.WithCancel(context.Background())
-			cancel()
+			ctx := oneSpan(t, tr)
 			tr.last = 300 * time.Millisecond
 			start := time.Now()
 			if err := tr.run(ctx); err != nil {
@@ -502,14 +495,7 @@ func TestTraceTLS(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p, err := tr.provider(t.Context(), configs.RoleGateway, "g1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, span := p.Tracer("").Start(context.Background(), "x")
-		span.End()
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
+		ctx := oneSpan(t, tr)
 		if err := tr.run(ctx); err != nil {
 			t.Error(err)
 		}
@@ -520,4 +506,18 @@ func TestTraceTLS(t *testing.T) {
 	if got := r.header.Get("Authorization"); got != "Bearer abc" {
 		t.Errorf("authorization is %q", got)
 	}
+}
+
+// oneSpan has one span wait to be exported, and returns a context that has ended.
+func oneSpan(t *testing.T, tr *tracing) context.Context {
+	t.Helper()
+	p, err := tr.provider(t.Context(), configs.RoleGateway, "g1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := p.Tracer("").Start(context.Background(), "x")
+	span.End()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
 }
