@@ -120,13 +120,13 @@ func (c *evented) read(end bool) (all bool) {
 		if c.closed || c.ended || c.paused {
 			return true
 		}
-		n, err := unix.Read(c.fd, buf)
+		n, err := receive(c.fd, buf)
 		switch {
 		case err == unix.EAGAIN:
 			return true
 		case err == unix.EINTR:
 		case err != nil:
-			c.end(os.NewSyscallError("read", err))
+			c.end(os.NewSyscallError("recvfrom", err))
 			return true
 		case n == 0:
 			c.end(io.EOF)
@@ -186,7 +186,7 @@ func (c *evented) write(buf []byte) (all bool) {
 		}
 		n, err := writeSome(c.fd, out)
 		if err != nil {
-			c.fail(os.NewSyscallError("write", err))
+			c.fail(os.NewSyscallError("sendto", err))
 			return true
 		}
 		switch out = out[n:]; {
@@ -203,7 +203,7 @@ func (c *evented) write(buf []byte) (all bool) {
 // writeSome writes until all is written or the kernel takes no more.
 func writeSome(fd int, p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := unix.Write(fd, p[n:])
+		m, err := send(fd, p[n:])
 		switch {
 		case err == unix.EAGAIN:
 			return n, nil
