@@ -25,8 +25,9 @@ type Config struct {
 	// the group that it serves. Empty means "default".
 	Group string `koanf:"group"`
 	// Concurrency is how many events are handled at the same time; at the
-	// limit, events are handed back for another worker. 0 means 256: handlers
-	// mostly wait, and a client never has more than one event in work.
+	// limit, events wait 5 ms for room and are handed back then, for another
+	// worker. 0 means 256: handlers mostly wait, and a client never has more
+	// than one event in work.
 	Concurrency int `koanf:"concurrency"`
 	// Drain is how long a worker that is told to stop may take to finish what
 	// it holds. From 100ms; 0 means 30s.

@@ -2,22 +2,30 @@ package worker
 
 import "sync"
 
+// maxParked is how many goroutines without a job are kept for the next ones.
+const maxParked = 16
+
 // task is what a crew does: a job.
 type task interface{ do() }
 
 // crew has jobs done, each at once whatever the others do: a handler may take as
-// long as it likes. Quick ones are done by few goroutines, one after the other,
-// since a new goroutine for each costs more than many a handler: its stack has to
-// grow first.
+// long as it likes. Quick ones are done by few goroutines, one after the other, which
+// are kept: a new goroutine for each costs more than many a handler, since its stack has
+// to grow first.
 type crew struct {
 	mu    sync.Mutex
 	ready []task // from head on: nobody is at them
 	head  int
-	// coming says that a goroutine was started and has not taken a job yet. If
+	// coming says that a goroutine was sent for and has not taken a job yet. If
 	// there is a job that nobody is at, one is coming: who takes the last but one
 	// sends for the next before it begins.
 	coming bool
+	parked []member // wait for a job, the last one first
+	closed bool     // nobody is to wait any more
 }
+
+// member is a goroutine of the crew, by what wakes it.
+type member chan struct{} // buffered
 
 // do has the job done; it does not wait.
 func (c *crew) do(j task) {
@@ -28,48 +36,83 @@ func (c *crew) do(j task) {
 		c.ready, c.head = c.ready[:n], 0
 	}
 	c.ready = append(c.ready, j)
-	start := !c.coming
+	c.sendAndUnlock()
+}
+
+// sendAndUnlock sends somebody for the next job, unless one is coming.
+func (c *crew) sendAndUnlock() {
+	send := !c.coming
 	c.coming = true
+	var m member
+	if last := len(c.parked) - 1; send && last >= 0 {
+		m, c.parked = c.parked[last], c.parked[:last]
+	}
 	c.mu.Unlock()
-	if start {
+	switch {
+	case m != nil:
+		m <- struct{}{}
+	case send:
 		go c.work() // joined by the tallies, unless the handler never returns
 	}
 }
 
-// work does jobs until there is none. A handler may end its goroutine: then
-// others do the rest.
+// work does jobs, those that come later too if few others do so. A handler may end its
+// goroutine: then others do the rest.
 func (c *crew) work() {
-	for first := true; ; first = false {
-		j, start := c.take(first)
-		if start {
-			go c.work()
+	me := make(member, 1)
+	for {
+		for j := c.take(true); j != nil; j = c.take(false) {
+			j.do()
 		}
-		if j == nil {
+		if !c.park(me) {
 			return
 		}
-		j.do()
+		<-me
 	}
 }
 
-// take takes a job, nil if there is none, and tells whether to send for somebody
-// else for the next.
-func (c *crew) take(first bool) (j task, start bool) {
+// take takes a job, nil if there is none. sentFor says that the caller was coming.
+func (c *crew) take(sentFor bool) task {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if first {
+	if sentFor {
 		c.coming = false
 	}
 	if c.head == len(c.ready) {
-		return nil, false
+		c.mu.Unlock()
+		return nil
 	}
+	var j task
 	j, c.ready[c.head] = c.ready[c.head], nil
 	if c.head++; c.head == len(c.ready) {
 		c.ready, c.head = c.ready[:0], 0
-		return j, false
+		c.mu.Unlock()
+		return j
 	}
-	start = !c.coming
-	c.coming = true
-	return j, start
+	c.sendAndUnlock()
+	return j
+}
+
+// park lets a member wait for a job, to be woken; false if it is not to.
+func (c *crew) park(m member) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// A job that came meanwhile has somebody coming for it.
+	if c.closed || len(c.parked) == maxParked {
+		return false
+	}
+	c.parked = append(c.parked, m)
+	return true
+}
+
+// close ends those who wait. What is in work goes on.
+func (c *crew) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	for _, m := range c.parked {
+		close(m)
+	}
+	c.parked = nil
 }
 
 // busy tells whether there are jobs that nobody is at.

@@ -2,9 +2,11 @@ package worker
 
 import (
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 )
 
 type taskFunc func()
@@ -39,6 +41,7 @@ func TestCrewStartsAll(t *testing.T) {
 		}))
 	}
 	ended.Wait()
+	c.close()
 	if c.busy() || c.head != 0 || len(c.ready) != 0 {
 		t.Errorf("%d tasks are left", len(c.ready)-c.head)
 	}
@@ -66,7 +69,42 @@ func TestCrewIsSmall(t *testing.T) {
 	}
 	close(starting)
 	ended.Wait()
+	c.close()
 	if most := goroutines.Load() - int64(before); most > 50 {
 		t.Errorf("%d goroutines for quick tasks", most)
 	}
+}
+
+// Who has nothing to do does the next task, on the goroutine that is there, until the
+// crew is closed: then nobody is left.
+func TestCrewIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c crew
+		ids := map[string]int{}
+		for range 100 {
+			c.do(taskFunc(func() { ids[goroutine()]++ }))
+			synctest.Wait()
+		}
+		if len(ids) != 1 {
+			t.Errorf("%d goroutines did the tasks", len(ids))
+		}
+		end := make(chan struct{})
+		for range 3 * maxParked {
+			c.do(taskFunc(func() { <-end }))
+		}
+		synctest.Wait()
+		close(end)
+		synctest.Wait()
+		if n := len(c.parked); n != maxParked {
+			t.Errorf("%d are kept, want %d", n, maxParked)
+		}
+		c.close()
+		c.do(taskFunc(func() { ids[goroutine()]++ })) // is done all the same
+	}) // which fails if a goroutine is left
+}
+
+// goroutine names the goroutine that calls it.
+func goroutine() string {
+	var b [64]byte
+	return strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1]
 }

@@ -141,7 +141,7 @@ func TestDirect(t *testing.T) {
 }
 
 // They wait for their turn where the concurrency is limited; those of the group
-// are handed back.
+// are handed back after a moment.
 func TestDirectConcurrency(t *testing.T) {
 	var h gates
 	inBubble(t, Config{Concurrency: 2}, h.handle, func(t *testing.T, f *fixture) {
@@ -152,6 +152,10 @@ func TestDirectConcurrency(t *testing.T) {
 		}
 		equal(t, "begun", h.has(), "0 1")
 		g.send(Text, "shared")
+		synctest.Wait()
+		equal(t, "at first", g.got(), "")
+		equal(t, "held", f.w.Stats().Working, 5)
+		time.Sleep(2 * patience)
 		synctest.Wait()
 		equal(t, "handed back", g.got(), "busy")
 		equal(t, "held", f.w.Stats().Working, 4)
@@ -345,6 +349,7 @@ func TestBatchFollowsOnlyWhatWasTaken(t *testing.T) {
 		g.batch(at, bus.BatchEvent{Client: 9, Seq: 1, Data: []byte("x")})
 		equal(t, "in work", h.has(), "x")
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 1, Data: []byte("a1")}, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")})
+		time.Sleep(2 * patience)
 		equal(t, "handed back", got(), "1.1:1 1.2:1")
 		h.let("x")
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")})
@@ -360,6 +365,7 @@ func TestBatchFollowsOnlyWhatWasTaken(t *testing.T) {
 		g.batch(at, bus.BatchEvent{Client: 9, Seq: 2, Data: []byte("y")})
 		equal(t, "in work", h.has(), "y")
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 2, Delivery: 2, Data: []byte("a2")}, bus.BatchEvent{Client: 1, Seq: 3, Follow: true, Data: []byte("a3")})
+		time.Sleep(2 * patience)
 		equal(t, "handed back", got(), "1.2:1 1.3:1")
 		h.let("y")
 

@@ -68,6 +68,7 @@ func BenchmarkEcho(b *testing.B) {
 				}
 			}
 			<-l.w.jobs.close()
+			w.crew.close()
 		})
 	}
 }

@@ -27,6 +27,9 @@ type job struct {
 	// queued says that the event waits for its turn behind the client's others,
 	// follows that it does so if the one before it was taken here.
 	queued, follows bool
+	// patient says that there was no room for the event when it came, set when it is
+	// taken: it waits for that, though not for long.
+	patient bool
 
 	// guarded by link.mu
 	next     *job // of the client
@@ -52,7 +55,7 @@ func (l *link) receive(m *bus.Msg) {
 		var ev bus.Event
 		if ev, err = bus.ParseEvent(m); err == nil {
 			_, epoch, client, _ := ev.Client.Parts() // 0, if a gateway of another make names its clients otherwise
-			l.begin(&job{link: l, event: ev, epoch: epoch, client: client, reply: m.Reply, queued: ev.At != ""})
+			l.begin(&job{link: l, event: ev, epoch: epoch, client: client, reply: m.Reply, queued: ev.At != ""}, l.address(), time.Now())
 		}
 	}
 	if err != nil {
@@ -71,6 +74,7 @@ func (l *link) receiveBatch(m *bus.Msg) error {
 		return err
 	}
 	traces := bus.BatchTracesOf(m)
+	address, now := l.address(), time.Now()
 	for len(rest) > 0 {
 		var e bus.BatchEvent
 		if e, rest, err = bus.NextEvent(rest); err != nil {
@@ -86,16 +90,17 @@ func (l *link) receiveBatch(m *bus.Msg) error {
 				Gateway: g, At: at, Kind: e.Kind, Client: bus.NewClientID(g, epoch, e.Client), Seq: e.Seq,
 				Delivery: e.Delivery, UID: e.UID, Session: e.Session, State: e.State, Trace: t, Data: e.Data,
 			},
-		})
+		}, address, now)
 	}
 	return nil
 }
 
-// begin takes an event, or hands it back.
-func (l *link) begin(j *job) {
+// begin takes an event that has come now, when address was that of the link, or hands it
+// back.
+func (l *link) begin(j *job, address bus.WorkerAddress, now time.Time) {
 	j.node.Value = j
 	switch ev := &j.event; {
-	case ev.At != "" && ev.At != l.address():
+	case ev.At != "" && ev.At != address:
 		// Meant for a connection that is no more: what was sent before on it may
 		// be lost, so this one must wait its turn elsewhere.
 		l.handBack(j)
@@ -104,7 +109,7 @@ func (l *link) begin(j *job) {
 	case ev.Delivery > 1 && l.renew(j):
 		// The gateway gave up too early; the one that is at it will answer.
 		l.answer(j, &bus.Reply{Status: bus.Working})
-	case !l.take(j):
+	case !l.take(j, now):
 		l.handBack(j)
 	}
 }
@@ -125,17 +130,27 @@ func (l *link) address() bus.WorkerAddress { return bus.NewWorkerAddress(l.w.ins
 
 // take takes an event, and starts it when those of its client before it are done.
 // One that is sent here for those before it waits for its turn among all; any
-// other is only taken if there is room for it.
-func (l *link) take(j *job) bool {
+// other waits for room for a moment only, and then goes back.
+func (l *link) take(j *job, now time.Time) bool {
 	if !l.jobs.begin() {
 		return false
 	}
-	waits := j.queued || j.follows
-	if waits && !l.w.jobs.take() || !waits && !l.w.jobs.begin() {
+	all := l.w.jobs
+	switch waits := j.queued || j.follows; {
+	case waits && all.take(), !waits && all.begin():
+	case !waits && all.takeBriefly():
+		j.patient = true
+	default:
 		l.jobs.done()
 		return false
 	}
-	if l.hold(j) {
+	alone, held := l.hold(j, now)
+	if !held {
+		l.jobs.done()
+		all.off(0) // it is one that waits
+		return false
+	}
+	if alone {
 		l.start(j)
 	}
 	return true
@@ -143,16 +158,46 @@ func (l *link) take(j *job) bool {
 
 // start has the event handled, at once if there is room for it already.
 func (l *link) start(j *job) {
-	if j.queued || j.follows {
-		l.w.jobs.start(func() { l.w.crew.do(j) })
-	} else {
-		l.w.crew.do(j)
+	switch {
+	case j.queued || j.follows:
+		l.w.jobs.start(j)
+	case j.patient:
+		l.w.jobs.startSoon(j)
+	default:
+		j.start()
+	}
+}
+
+// start implements waiter: there is room for the event.
+func (j *job) start() { j.link.w.crew.do(j) }
+
+// giveUp implements waiter: another worker may have room. The events that came here to
+// follow this one go back with it.
+func (j *job) giveUp() {
+	l := j.link
+	l.mu.Lock()
+	ln := l.lanes[j.owner()]
+	ln.last, ln.taken = nil, 0
+	for n := j; n != nil; n = n.next {
+		n.answered = true
+	}
+	l.mu.Unlock()
+	for n := j; n != nil; n = n.next {
+		l.w.count.busy.Add(1)
+		_ = l.answer(n, &bus.Reply{Status: bus.Busy}) // if it is lost, the gateway asks what is held
+		l.mu.Lock()
+		n.node.Remove()
+		l.mu.Unlock()
+		l.jobs.done()
+		if n != j { // which the tally has taken off
+			l.w.jobs.off(0)
+		}
 	}
 }
 
 // do has the event handled.
 func (j *job) do() {
-	if j.queued || j.follows {
+	if j.queued || j.follows || j.patient {
 		j.runDirect()
 	} else {
 		j.run()
@@ -247,17 +292,25 @@ func (l *link) tookBefore(j *job) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	ln := l.lanes[j.owner()]
-	return ln != nil && ln.taken == j.event.Seq-1 && ln.at == j.event.At
+	return ln != nil && ln.tookBefore(j)
 }
 
-// hold notes that the event is not answered yet. It tells whether it is the only
-// one of its client that is here.
-func (l *link) hold(j *job) (alone bool) {
+// tookBefore tells whether the event before j is the newest that was taken, and came the
+// same way.
+func (ln *lane) tookBefore(j *job) bool { return ln.taken == j.event.Seq-1 && ln.at == j.event.At }
+
+// hold notes that the event is not answered yet, unless it is one that follows another
+// that was handed back meanwhile. It tells whether it is the only one of its client that
+// is here.
+func (l *link) hold(j *job, now time.Time) (alone, held bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard = true
-	l.work.Push(&j.node, time.Now().Add(l.every))
 	ln := l.lanes[j.owner()]
+	if j.follows && (ln == nil || !ln.tookBefore(j)) {
+		return false, false
+	}
+	l.heard = true
+	l.work.Push(&j.node, now.Add(l.every))
 	if ln == nil {
 		ln = &lane{}
 		l.lanes[j.owner()] = ln
@@ -266,7 +319,7 @@ func (l *link) hold(j *job) (alone bool) {
 		ln.last.next = j
 	}
 	ln.last, ln.taken, ln.at, ln.idle = j, j.event.Seq, j.event.At, false
-	return alone
+	return alone, true
 }
 
 // over takes the event off and starts the one behind it.
@@ -325,7 +378,7 @@ func (l *link) renew(again *job) bool {
 }
 
 // waitsLocked tells whether the job waits for its turn.
-func (j *job) waitsLocked() bool { return (j.queued || j.follows) && !j.started }
+func (j *job) waitsLocked() bool { return (j.queued || j.follows || j.patient) && !j.started }
 
 // tellHeld answers the gateway's question. Every event that was sent before the
 // question has been received; answers that were given are on their way before
@@ -335,7 +388,8 @@ func (l *link) tellHeld(m *bus.Msg) {
 	address := l.address()
 	l.mu.Lock()
 	for n := l.work.Front(); n != nil; n = l.work.Next(n) {
-		if j := n.Value; !j.waitsLocked() || j.event.At == address { // else it will be handed back
+		// One that waits and came over a connection that is no more will be handed back.
+		if j := n.Value; !j.waitsLocked() || j.event.At == address || j.event.At == "" {
 			held.Events = append(held.Events, j.id())
 		}
 	}

@@ -82,6 +82,7 @@ func TestTrace(t *testing.T) {
 		}
 	}
 	<-w.jobs.close()
+	w.crew.close()
 	got := map[string]string{}
 	for _, s := range spans.Ended() {
 		var words []string
@@ -130,6 +131,7 @@ func TestTraceWithoutProvider(t *testing.T) {
 	l.receive(m)
 	sc := <-seen
 	<-w.jobs.close()
+	w.crew.close()
 	request := &bus.Msg{Subject: bus.CommandSubject("g1", bus.OpJoin)}
 	carryTrace(trace.ContextWithSpanContext(t.Context(), sc), request)
 	if got := bus.TraceOf(request); got == nil || *got != *ev.Trace {

@@ -217,6 +217,7 @@ func (w *Worker) RunOn(ctx context.Context, registers bus.Conn, dial func(m regi
 
 // run is Run over a connection to the registers.
 func (w *Worker) run(ctx context.Context, registers bus.Conn) error {
+	defer w.crew.close()
 	handleCtx, cancelHandlers := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer cancelHandlers(nil)
 	w.handleCtx = handleCtx

@@ -178,6 +178,7 @@ func TestConcurrency(t *testing.T) {
 		for range 5 {
 			g.send(Text, "wait")
 		}
+		time.Sleep(2 * patience)
 		synctest.Wait()
 		equal(t, "two handed back", g.got(), "busy | busy")
 		equal(t, "counted", f.w.Stats().Busy, 2)
