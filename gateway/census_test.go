@@ -15,6 +15,7 @@ func TestCensusOnDisconnect(t *testing.T) {
 		gone := f.sdk("a")
 		c := f.join(gone, 3)
 		c[0].send("x")
+		synctest.Wait() // clients are not in order among each other
 		c[1].send("y")
 		equal(t, "first worker", gone.has(), "x y")
 		lives := f.sdk("b")

@@ -63,9 +63,13 @@ type run struct {
 	left atomic.Int32
 }
 
-// runLength is how many events in a row go to the worker that is picked for the
-// first. It is what a worker has more to do than another one at most, for that.
-const runLength = 8
+// runLength is how many events in a row go to the worker that is picked for the first, or
+// as many as it has already, if these are more, up to maxRun. So for that a worker has at
+// most a few more to do than another one, or twice as much.
+const (
+	runLength = 8
+	maxRun    = 64
+)
 
 func newRoster(gw *Gateway, server bus.Server) *roster {
 	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]map[string]struct{}{}}
@@ -245,7 +249,7 @@ func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
 	best := leastLoaded(team.links)
 	if len(team.links) > 1 {
 		r := &run{link: best}
-		r.left.Store(runLength - 1)
+		r.left.Store(int32(min(max(best.out.Load(), runLength), maxRun)) - 1)
 		team.run.Store(r)
 	}
 	return best
