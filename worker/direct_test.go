@@ -284,6 +284,7 @@ func (g *fakeGateway) batch(at bus.WorkerAddress, events ...bus.BatchEvent) {
 // "client.seq:status".
 func (g *fakeGateway) batched() (got func() string) {
 	g.f.t.Helper()
+	var mu sync.Mutex
 	var answers []string
 	conn := g.bus.Connect()
 	g.f.t.Cleanup(conn.Close)
@@ -302,13 +303,17 @@ func (g *fakeGateway) batched() (got func() string) {
 			if r.Status != bus.Done {
 				s = fmt.Sprintf("%d.%d:%d", r.Client, r.Seq, r.Status)
 			}
+			mu.Lock()
 			answers, rest = append(answers, s), left
+			mu.Unlock()
 		}
 	}, bus.RepliesSubjects(g.name)); err != nil {
 		g.f.t.Fatal(err)
 	}
 	return func() string {
 		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
 		s := strings.Join(answers, " ")
 		answers = nil
 		return s
