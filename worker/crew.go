@@ -1,6 +1,9 @@
 package worker
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // maxParked is how many goroutines without a job are kept for the next ones.
 const maxParked = 16
@@ -10,8 +13,8 @@ type task interface{ do() }
 
 // crew has jobs done, each at once whatever the others do: a handler may take as
 // long as it likes. Quick ones are done by few goroutines, one after the other, which
-// are kept: a new goroutine for each costs more than many a handler, since its stack has
-// to grow first.
+// are kept for a while: a new goroutine for each costs more than many a handler, since its
+// stack has to grow first.
 type crew struct {
 	mu    sync.Mutex
 	ready []task // from head on: nobody is at them
@@ -21,6 +24,7 @@ type crew struct {
 	// sends for the next before it begins.
 	coming bool
 	parked []member // wait for a job, the last one first
+	least  int      // how many waited at any time since the last trim
 	closed bool     // nobody is to wait any more
 }
 
@@ -46,6 +50,7 @@ func (c *crew) sendAndUnlock() {
 	var m member
 	if last := len(c.parked) - 1; send && last >= 0 {
 		m, c.parked = c.parked[last], c.parked[:last]
+		c.least = min(c.least, last)
 	}
 	c.mu.Unlock()
 	switch {
@@ -67,7 +72,9 @@ func (c *crew) work() {
 		if !c.park(me) {
 			return
 		}
-		<-me
+		if _, sentFor := <-me; !sentFor {
+			return
+		}
 	}
 }
 
@@ -104,15 +111,29 @@ func (c *crew) park(m member) bool {
 	return true
 }
 
+// trim ends those who have waited since the last trim. It is called now and then.
+func (c *crew) trim() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.endLocked(c.least)
+	c.least = len(c.parked)
+}
+
+// endLocked ends some of those who wait, who have done so for longest.
+func (c *crew) endLocked(n int) {
+	for _, m := range c.parked[:n] {
+		close(m)
+	}
+	c.parked = slices.Delete(c.parked, 0, n)
+}
+
 // close ends those who wait. What is in work goes on.
 func (c *crew) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
-	for _, m := range c.parked {
-		close(m)
-	}
-	c.parked = nil
+	c.endLocked(len(c.parked))
+	c.least = 0
 }
 
 // busy tells whether there are jobs that nobody is at.

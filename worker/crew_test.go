@@ -98,6 +98,23 @@ func TestCrewIsKept(t *testing.T) {
 		if n := len(c.parked); n != maxParked {
 			t.Errorf("%d are kept, want %d", n, maxParked)
 		}
+		// Who waits from one trim to the next ends; who was needed stays.
+		c.trim()
+		end = make(chan struct{})
+		for range 3 {
+			c.do(taskFunc(func() { <-end }))
+		}
+		synctest.Wait()
+		close(end)
+		synctest.Wait()
+		c.trim()
+		if n := len(c.parked); n != 3 {
+			t.Errorf("%d are kept of 3 that were needed", n)
+		}
+		c.trim()
+		if n := len(c.parked); n != 0 {
+			t.Errorf("%d are kept that were not needed", n)
+		}
 		c.close()
 		c.do(taskFunc(func() { ids[goroutine()]++ })) // is done all the same
 	}) // which fails if a goroutine is left

@@ -137,6 +137,9 @@ func TestDirect(t *testing.T) {
 		equal(t, "lanes", lanes(), 2)
 		time.Sleep(2*sweepInterval + time.Second)
 		equal(t, "lanes later", lanes(), 0)
+		f.w.crew.mu.Lock()
+		defer f.w.crew.mu.Unlock()
+		equal(t, "goroutines kept", len(f.w.crew.parked), 0)
 	})
 }
 

@@ -316,6 +316,7 @@ func (l *link) progress(ctx context.Context) {
 			return
 		case now := <-sweep.C:
 			l.sweep()
+			l.w.crew.trim()
 			l.names.sweep(now)
 			l.askNames() // in case something was lost
 		case <-timer.C:
