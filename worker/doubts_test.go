@@ -121,6 +121,22 @@ func TestDoubtsAreChecked(t *testing.T) {
 	})
 }
 
+// With much to be decided a gateway is asked sooner: nothing goes there for want of room.
+func TestDoubtsAreCheckedSooner(t *testing.T) {
+	doubtful(t, func(f *fixture, g *fakeGateway) {
+		g.muted(false)
+		for i := range 3 * maxDoubts {
+			f.sends(fmt.Sprintf("u%d=x", i))
+		}
+		time.Sleep(2 * checkInterval) // the rest is decided
+		f.sends("u=x")                // is asked for at once
+		f.sends("u=" + strings.Repeat("x", maxDoubtful/2))
+		f.sends("u=" + strings.Repeat("x", maxDoubtful*2/3))
+		equal(t, "came", len(g.came()), 0)
+		equal(t, "spared", f.w.Stats().Spared, 3*maxDoubts+3)
+	})
+}
+
 // What cannot be decided goes there: no answer comes, nothing is sure any more, too much
 // is kept, an answer is wanted to what comes after it, or the worker stops.
 func TestDoubtsGoThere(t *testing.T) {
