@@ -351,11 +351,7 @@ func TestBatch(t *testing.T) {
 func TestBatchFollowsOnlyWhatWasTaken(t *testing.T) {
 	var h gates
 	inBubble(t, Config{Concurrency: 1}, h.handle, func(t *testing.T, f *fixture) {
-		g := f.gateway("g1", 1)
-		got := g.batched()
-		at := g.link().address()
-		g.batch(at, bus.BatchEvent{Client: 9, Seq: 1, Data: []byte("x")})
-		equal(t, "in work", h.has(), "x")
+		g, got, at := f.full(&h)
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 1, Data: []byte("a1")}, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")})
 		time.Sleep(2 * patience)
 		equal(t, "handed back", got(), "1.1:1 1.2:1")

@@ -10,22 +10,29 @@ import (
 	"github.com/gatebus/gatebus/bus"
 )
 
+// full is a gateway whose worker, that of one event at a time, has one: x. got is what
+// is answered to it in batches, at the address of the worker.
+func (f *fixture) full(h *gates) (g *fakeGateway, got func() string, at bus.WorkerAddress) {
+	f.t.Helper()
+	g = f.gateway("g1", 1)
+	got, at = g.batched(), g.link().address()
+	g.batch(at, bus.BatchEvent{Client: 9, Seq: 1, Data: []byte("x")})
+	equal(f.t, "in work", h.has(), "x")
+	return g, got, at
+}
+
 // An event for which there is no room is handled when there soon is, in its client's
 // order, and is held meanwhile for who asks.
 func TestRoomInTime(t *testing.T) {
 	var h gates
 	inBubble(t, Config{Concurrency: 1}, h.handle, func(t *testing.T, f *fixture) {
-		g := f.gateway("g1", 1)
-		got := g.batched()
-		at := g.link().address()
-		g.batch(at, bus.BatchEvent{Client: 9, Seq: 1, Data: []byte("x")})
-		equal(t, "in work", h.has(), "x")
+		g, got, at := f.full(&h)
 		g.batch(at,
 			bus.BatchEvent{Client: 1, Seq: 1, Data: []byte("a1")}, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")},
 			bus.BatchEvent{Client: 2, Seq: 1, Data: []byte("b1")})
 		synctest.Wait()
 		equal(t, "held", g.asks(), "[g1-1-9.1 g1-1-1.1 g1-1-1.2 g1-1-2.1]")
-		time.Sleep(patience - 1)
+		time.Sleep(5*time.Millisecond - 1) // as the documentation says
 		equal(t, "in time", h.has()+got(), "")
 		// It comes again while it waits: it keeps its place.
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 1, Delivery: 2, Data: []byte("a1")})
@@ -52,13 +59,9 @@ func TestRoomInTime(t *testing.T) {
 func TestNoRoomInTime(t *testing.T) {
 	var h gates
 	inBubble(t, Config{Concurrency: 1}, h.handle, func(t *testing.T, f *fixture) {
-		g := f.gateway("g1", 1)
-		got := g.batched()
-		at := g.link().address()
-		g.batch(at, bus.BatchEvent{Client: 9, Seq: 1, Data: []byte("x")})
-		equal(t, "in work", h.has(), "x")
+		g, got, at := f.full(&h)
 		g.batch(at, bus.BatchEvent{Client: 1, Seq: 1, Data: []byte("a1")}, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")})
-		time.Sleep(patience - 2*time.Millisecond)
+		time.Sleep(3 * time.Millisecond)
 		g.batch(at, bus.BatchEvent{Client: 2, Seq: 1, Data: []byte("b1")})
 		time.Sleep(2 * time.Millisecond)
 		equal(t, "the first ones", got(), "1.1:1 1.2:1")
