@@ -69,6 +69,7 @@ func BenchmarkEcho(b *testing.B) {
 			}
 			<-l.w.jobs.close()
 			w.crew.close()
+			l.senders.Wait()
 		})
 	}
 }

@@ -104,6 +104,7 @@ func (l *link) gateway() bus.GatewayID { return bus.GatewayID(l.member.Name) }
 // run opens the link and serves it until ctx ends; then it is closed after what
 // was answered is sent. An error means that it could not be opened.
 func (l *link) run(ctx context.Context) error {
+	defer l.senders.Wait()
 	opened, err := l.open(ctx)
 	if err != nil || !opened {
 		return err
@@ -119,7 +120,6 @@ func (l *link) run(ctx context.Context) error {
 		}
 	}
 	l.conn.Close()
-	l.senders.Wait()
 	return nil
 }
 

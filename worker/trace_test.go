@@ -83,6 +83,7 @@ func TestTrace(t *testing.T) {
 	}
 	<-w.jobs.close()
 	w.crew.close()
+	l.senders.Wait()
 	got := map[string]string{}
 	for _, s := range spans.Ended() {
 		var words []string
@@ -132,6 +133,7 @@ func TestTraceWithoutProvider(t *testing.T) {
 	sc := <-seen
 	<-w.jobs.close()
 	w.crew.close()
+	l.senders.Wait()
 	request := &bus.Msg{Subject: bus.CommandSubject("g1", bus.OpJoin)}
 	carryTrace(trace.ContextWithSpanContext(t.Context(), sc), request)
 	if got := bus.TraceOf(request); got == nil || *got != *ev.Trace {

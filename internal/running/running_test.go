@@ -1,9 +1,12 @@
 package running_test
 
 import (
+	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"github.com/gatebus/gatebus/internal/running"
 )
@@ -45,4 +48,48 @@ func TestWaitWhileStarting(t *testing.T) {
 		t.Error("taken after Wait")
 	}
 	g.Wait()
+}
+
+// One goroutine is kept for what comes next, if it has nothing to do, and ends with Wait.
+func TestOneIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g running.Group
+		ids := map[string]int{}
+		for range 100 {
+			g.Go(func() { ids[goroutine()]++ })
+			synctest.Wait()
+		}
+		if len(ids) != 1 {
+			t.Errorf("%d goroutines did what came one after the other", len(ids))
+		}
+		end, before := make(chan struct{}), runtime.NumGoroutine()
+		for range 10 {
+			g.Go(func() { <-end })
+		}
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 9 {
+			t.Errorf("%d more goroutines for 10 that do not end, want 9 and the one that was kept", n)
+		}
+		close(end)
+		synctest.Wait()
+		if n := runtime.NumGoroutine() - before; n != 0 {
+			t.Errorf("%d are kept, want 1", n+1)
+		}
+		g.Go(runtime.Goexit) // then there is another
+		synctest.Wait()
+		var ran bool
+		if !g.Go(func() { ran = true }) {
+			t.Error("refused")
+		}
+		g.Wait()
+		if !ran {
+			t.Error("Wait has not waited for what the goroutine that was kept was to do")
+		}
+	}) // which fails if a goroutine is left
+}
+
+// goroutine names the goroutine that calls it.
+func goroutine() string {
+	var b [64]byte
+	return strings.Fields(string(b[:runtime.Stack(b[:], false)]))[1]
 }
