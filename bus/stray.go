@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/gatebus/gatebus/internal/socket"
 )
 
 // NATS servers take a carriage return in a subject, or in the subject for the reply, for a
@@ -71,7 +73,7 @@ func (d strayDialer) Dial(network, addr string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &strayConn{Conn: c}, nil
+	return &strayConn{Conn: socket.Conn(c)}, nil
 }
 
 func (c *strayConn) Write(b []byte) (int, error) {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/gatebus/gatebus/internal/socket"
 )
 
 // evented is a connection that a loop looks after.
@@ -120,7 +122,7 @@ func (c *evented) read(end bool) (all bool) {
 		if c.closed || c.ended || c.paused {
 			return true
 		}
-		n, err := receive(c.fd, buf)
+		n, err := socket.Receive(c.fd, buf)
 		switch {
 		case err == unix.EAGAIN:
 			return true
@@ -203,7 +205,7 @@ func (c *evented) write(buf []byte) (all bool) {
 // writeSome writes until all is written or the kernel takes no more.
 func writeSome(fd int, p []byte) (n int, err error) {
 	for n < len(p) {
-		m, err := send(fd, p[n:])
+		m, err := socket.Send(fd, p[n:])
 		switch {
 		case err == unix.EAGAIN:
 			return n, nil
