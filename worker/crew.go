@@ -20,8 +20,8 @@ type crew struct {
 	ready []task // from head on: nobody is at them
 	head  int
 	// coming says that a goroutine was sent for and has not taken a job yet. If
-	// there is a job that nobody is at, one is coming: who takes the last but one
-	// sends for the next before it begins.
+	// there is a job that nobody is at, one is coming, or send is about to be called:
+	// who takes the last but one sends for the next before it begins.
 	coming bool
 	parked []member // wait for a job, the last one first
 	least  int      // how many waited at any time since the last trim
@@ -34,19 +34,37 @@ type member chan struct{} // buffered
 // do has the job done; it does not wait.
 func (c *crew) do(j task) {
 	c.mu.Lock()
+	c.addLocked(j)
+	c.sendAndUnlock()
+}
+
+// bring is do for one of many jobs that come together: they begin when send is called, so
+// that nobody is in the way of who brings them, or sooner.
+func (c *crew) bring(j task) {
+	c.mu.Lock()
+	c.addLocked(j)
+	c.mu.Unlock()
+}
+
+// send has begun what was brought.
+func (c *crew) send() {
+	c.mu.Lock()
+	c.sendAndUnlock()
+}
+
+func (c *crew) addLocked(j task) {
 	if c.head > 0 && len(c.ready) == cap(c.ready) {
 		n := copy(c.ready, c.ready[c.head:])
 		clear(c.ready[n:])
 		c.ready, c.head = c.ready[:n], 0
 	}
 	c.ready = append(c.ready, j)
-	c.sendAndUnlock()
 }
 
-// sendAndUnlock sends somebody for the next job, unless one is coming.
+// sendAndUnlock sends somebody for the next job, if there is one and nobody is coming.
 func (c *crew) sendAndUnlock() {
-	send := !c.coming
-	c.coming = true
+	send := !c.coming && c.head < len(c.ready)
+	c.coming = c.coming || send
 	var m member
 	if last := len(c.parked) - 1; send && last >= 0 {
 		m, c.parked = c.parked[last], c.parked[:last]

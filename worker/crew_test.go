@@ -120,6 +120,42 @@ func TestCrewIsKept(t *testing.T) {
 	}) // which fails if a goroutine is left
 }
 
+// Tasks that are brought begin together when they are sent for, or when anything else is;
+// each is begun whatever the others do.
+func TestCrewBrings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			c     crew
+			begun atomic.Int64
+			end   = make(chan struct{})
+			wait  = taskFunc(func() { begun.Add(1); <-end })
+		)
+		for i, begin := range []func(){c.send, func() { c.do(wait) }} {
+			begun.Store(0)
+			for range 5 {
+				c.bring(wait)
+			}
+			synctest.Wait()
+			if n := begun.Load(); n != 0 {
+				t.Errorf("%d began before the last was brought", n)
+			}
+			begin()
+			synctest.Wait()
+			if n := begun.Load(); n != int64(5+i) {
+				t.Errorf("%d of %d began", n, 5+i)
+			}
+		}
+		c.send() // for nothing
+		synctest.Wait()
+		if n := len(c.parked); n != 0 {
+			t.Errorf("%d were sent for, for nothing", n)
+		}
+		close(end)
+		synctest.Wait()
+		c.close()
+	})
+}
+
 // goroutine names the goroutine that calls it.
 func goroutine() string {
 	var b [64]byte

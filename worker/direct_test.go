@@ -388,6 +388,42 @@ func TestBatchFollowsOnlyWhatWasTaken(t *testing.T) {
 	})
 }
 
+// Events that come again while they are here are worked on, those that follow too.
+func TestBatchComesAgain(t *testing.T) {
+	var h gates
+	inBubble(t, Config{}, h.handle, func(t *testing.T, f *fixture) {
+		g := f.gateway("g1", 1)
+		got, at := g.batched(), g.link().address()
+		a1, a2 := bus.BatchEvent{Client: 1, Seq: 1, Data: []byte("a1")}, bus.BatchEvent{Client: 1, Seq: 2, Follow: true, Data: []byte("a2")}
+		g.batch(at, a1, a2)
+		equal(t, "in work", h.has(), "a1")
+		a1.Delivery, a2.Delivery = 2, 2
+		g.batch(at, a1, a2)
+		equal(t, "again", got(), "1.1:2 1.2:2")
+		h.let("a1")
+		h.let("a2")
+		equal(t, "answers", got(), "1.1=a1 1.2=a2")
+	})
+}
+
+// What comes before something in a batch that is no event is handled; the rest is nothing.
+func TestBatchBreaksOff(t *testing.T) {
+	h := func(_ context.Context, ev *Event) error { ev.Reply(ev.Data); return nil }
+	inBubble(t, Config{}, h, func(t *testing.T, f *fixture) {
+		g := f.gateway("g1", 1)
+		got := g.batched()
+		first := bus.BatchEvent{Kind: Text, Client: 1, Seq: 1, Delivery: 1, Data: []byte("a")}
+		data := append(first.Append(bus.BeginBatch(nil, g.epoch)), "no event"...)
+		if err := g.conn.Publish(&bus.Msg{Subject: bus.BatchSubject(g.name, g.link().address()), Data: data}); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "answers", got(), "1.1=a")
+		if !strings.Contains(f.log.String(), "a message is no event") {
+			t.Errorf("nothing is said of it: %s", f.log.String())
+		}
+	})
+}
+
 // A gateway that was restarted may be served over a link that was made to its
 // former life: clients are those that it says, and so are the answers.
 func TestBatchOfAnotherLife(t *testing.T) {

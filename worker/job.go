@@ -30,6 +30,7 @@ type job struct {
 	// patient says that there was no room for the event when it came, set when it is
 	// taken: it waits for that, though not for long.
 	patient bool
+	lane    *lane // of the client, set when it is held
 
 	// guarded by link.mu
 	next     *job // of the client
@@ -75,6 +76,7 @@ func (l *link) receiveBatch(m *bus.Msg) error {
 	}
 	traces := bus.BatchTracesOf(m)
 	address, now := l.address(), time.Now()
+	defer l.w.crew.send() // for what take brings
 	for len(rest) > 0 {
 		var e bus.BatchEvent
 		if e, rest, err = bus.NextEvent(rest); err != nil {
@@ -150,7 +152,11 @@ func (l *link) take(j *job, now time.Time) bool {
 		all.off(0) // it is one that waits
 		return false
 	}
-	if alone {
+	switch waits := j.queued || j.follows || j.patient; {
+	case !alone:
+	case !waits && j.reply == "":
+		l.w.crew.bring(j) // there may be more in the batch
+	default:
 		l.start(j)
 	}
 	return true
@@ -176,8 +182,7 @@ func (j *job) start() { j.link.w.crew.do(j) }
 func (j *job) giveUp() {
 	l := j.link
 	l.mu.Lock()
-	ln := l.lanes[j.owner()]
-	ln.last, ln.taken = nil, 0
+	j.lane.last, j.lane.taken = nil, 0
 	for n := j; n != nil; n = n.next {
 		n.answered = true
 	}
@@ -269,14 +274,10 @@ func (l *link) tookSession(id bus.ClientID, session string, state uint64) {
 
 // stateNow is the uid and session of the event's client, as far as is known here.
 func (j *job) stateNow() (uid, session string) {
-	l := j.link
+	l, ln := j.link, j.lane
 	uid, session = j.event.UID, j.event.Session
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	ln := l.lanes[j.owner()]
-	if ln == nil {
-		return uid, session
-	}
 	if ln.uidState > j.event.State {
 		uid = ln.uid
 	}
@@ -318,7 +319,7 @@ func (l *link) hold(j *job, now time.Time) (alone, held bool) {
 	if alone = ln.last == nil; !alone {
 		ln.last.next = j
 	}
-	ln.last, ln.taken, ln.at, ln.idle = j, j.event.Seq, j.event.At, false
+	j.lane, ln.last, ln.taken, ln.at, ln.idle = ln, j, j.event.Seq, j.event.At, false
 	return alone, true
 }
 
@@ -327,8 +328,8 @@ func (j *job) over() {
 	l := j.link
 	l.mu.Lock()
 	j.node.Remove()
-	if ln := l.lanes[j.owner()]; ln.last == j {
-		ln.last = nil
+	if j.lane.last == j {
+		j.lane.last = nil
 	}
 	next := j.next
 	l.mu.Unlock()
@@ -369,9 +370,7 @@ func (l *link) renew(again *job) bool {
 		if j.waitsLocked() {
 			j.event.At, j.event.Sticky, j.event.Delivery = again.event.At, again.event.Sticky, again.event.Delivery
 		}
-		if ln := l.lanes[j.owner()]; ln != nil {
-			ln.taken, ln.at = j.event.Seq, again.event.At
-		}
+		j.lane.taken, j.lane.at = j.event.Seq, again.event.At
 		return true
 	}
 	return false
