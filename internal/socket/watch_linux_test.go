@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -68,18 +69,18 @@ func quiet(t *testing.T, pid int) {
 		if err != nil || len(threads) == 0 {
 			t.Fatalf("no threads of %d: %v", pid, err)
 		}
-		now := ""
+		var now strings.Builder
 		for _, f := range threads {
 			b, err := os.ReadFile(f) // how long it has run, among others
 			if err != nil {
 				t.Fatal(err)
 			}
-			now += string(b)
+			now.Write(b)
 		}
-		if now == before {
+		if now.String() == before {
 			return
 		}
-		before = now
+		before = now.String()
 	}
 }
 
