@@ -6,16 +6,11 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// slice is for how long Go lets a goroutine run while others wait for its processor
-// (forcePreemptNS in its runtime).
-const slice = 10 * time.Millisecond
 
 // Conn returns a connection by which another is read and written in the way of this
 // package, if that is one over TCP; any other it returns as it is. Deadlines, errors and
@@ -32,19 +27,13 @@ func Conn(c net.Conn) net.Conn {
 	if err != nil { // it is closed
 		return c
 	}
-	q := &conn{Conn: c, raw: raw}
-	q.timer = time.AfterFunc(time.Hour, func() { q.watched.Store(false) })
-	q.timer.Stop()
-	return q
+	return &conn{Conn: c, raw: raw}
 }
 
 type conn struct {
 	// set at construction
 	net.Conn
-	raw   syscall.RawConn
-	timer *time.Timer
-
-	watched atomic.Bool // the timer runs
+	raw syscall.RawConn
 
 	writing sync.Mutex // held by who writes
 
@@ -71,20 +60,8 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	case n == 0:
 		return 0, io.EOF
 	}
-	c.watch()
+	watch()
 	return n, nil
-}
-
-// watch has the runtime's monitor look after what is done about something that was read. It
-// sees to it that a goroutine which computes for long does not keep the others from
-// running, that timers and what comes from the network among them are seen to even if
-// all processors are busy; but if they were all idle, it sleeps until the next timer or
-// system call. So there is one of each at most a slice after what was read.
-func (c *conn) watch() {
-	if c.watched.CompareAndSwap(false, true) {
-		c.timer.Reset(slice)
-		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // an ordinary one, and the cheapest
-	}
 }
 
 // Write implements net.Conn.

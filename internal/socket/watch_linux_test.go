@@ -62,7 +62,7 @@ func TestWatch(t *testing.T) {
 // quiet returns when no thread of a process has run for a while, the monitor neither.
 func quiet(t *testing.T, pid int) {
 	t.Helper()
-	look := time.NewTicker(5 * slice)
+	look := time.NewTicker(3 * watchEvery)
 	defer look.Stop()
 	for before := ""; ; <-look.C {
 		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -84,8 +84,8 @@ func quiet(t *testing.T, pid int) {
 	}
 }
 
-// slice is that of package socket.
-const slice = 10 * time.Millisecond
+// watchEvery is that of package socket.
+const watchEvery = 20 * time.Millisecond
 
 // TestComputing is the other side of TestWatch.
 func TestComputing(t *testing.T) {
