@@ -152,6 +152,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	if err := g.subscribe(g.conn, bus.ReplySubjects(g.name), bus.RepliesSubjects(g.name), bus.HeldSubjects(g.name),
 		bus.PushSubjects(g.name), bus.CommandSubjects(g.name)); err != nil {
 		g.Close()
+		g.senders.Wait()
 		return fmt.Errorf("gateway: %w", err)
 	}
 	// What serves clients outlives ctx until the last one is gone.

@@ -121,7 +121,7 @@ func (c *crew) take(sentFor bool) task {
 func (c *crew) park(m member) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	// A job that came meanwhile has somebody coming for it.
+	// A job that came meanwhile has somebody coming for it, or send will be called.
 	if c.closed || len(c.parked) == maxParked {
 		return false
 	}

@@ -519,6 +519,7 @@ func (l *link) answer(j *job, r *bus.Reply) error {
 	}
 	reply := j.reply
 	if reply == "" {
+		l.w.crew.send() // what its batch has brought does not wait for Publish, which may wait
 		reply = bus.ReplySubject(l.gateway(), j.event.Client, j.event.Seq)
 	}
 	m := r.Msg(j.event.Kind, reply)

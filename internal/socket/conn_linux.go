@@ -16,8 +16,8 @@ import (
 // package, if that is one over TCP; any other it returns as it is. Deadlines, errors and
 // concurrent use are as with the other, which is not to be used any more.
 //
-// Setting a deadline for writing costs nothing: a timer is set only for a write that has to
-// wait.
+// Setting a deadline for writing costs nothing, and tells nothing: a timer is set only for
+// a write that has to wait.
 func Conn(c net.Conn) net.Conn {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {
@@ -27,7 +27,9 @@ func Conn(c net.Conn) net.Conn {
 	if err != nil { // it is closed
 		return c
 	}
-	return &conn{Conn: c, raw: raw}
+	q := &conn{Conn: c, raw: raw}
+	q.in.call, q.out.call = q.receive, q.send
+	return q
 }
 
 type conn struct {
@@ -35,75 +37,107 @@ type conn struct {
 	net.Conn
 	raw syscall.RawConn
 
-	writing sync.Mutex // held by who writes
+	in, out transfer
 
 	mu       sync.Mutex
 	deadline time.Time // for writing
 	waiting  bool      // a write waits, until then
 }
 
+// transfer is a Read or Write that is under way.
+type transfer struct {
+	sync.Mutex                              // held by whose it is
+	call       func(fd uintptr) (over bool) // set at construction
+	p          []byte                       // what it is about
+	n          int                          // of which are done
+	wait       bool                         // for the other end, not only try
+	err        error                        // of the system call
+}
+
+// do makes a transfer; the errors are that of waiting and that of the system call. The transfer is
+// locked.
+func (t *transfer) do(wait func(func(uintptr) bool) error, p []byte, patient bool) (n int, err, failed error) {
+	t.p, t.n, t.wait, t.err = p, 0, patient, nil
+	err = wait(t.call)
+	t.p = nil
+	return t.n, err, t.err
+}
+
 // Read implements net.Conn.
-func (c *conn) Read(p []byte) (n int, err error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
-	var failed error
-	err = c.raw.Read(func(fd uintptr) bool {
-		n, failed = retry(Receive, int(fd), p)
-		return failed != unix.EAGAIN
-	})
+func (c *conn) Read(p []byte) (int, error) {
+	c.in.Lock()
+	defer c.in.Unlock()
+	n, err, failed := c.in.do(c.raw.Read, p, true)
 	switch {
 	case err != nil:
 		return 0, as("read", err)
 	case failed != nil:
 		return 0, c.failure("read", "recvfrom", failed)
-	case n == 0:
+	case n == 0 && len(p) > 0:
 		return 0, io.EOF
 	}
 	watch()
 	return n, nil
 }
 
+// receive is what Read calls when there may be something.
+func (c *conn) receive(fd uintptr) (over bool) {
+	t := &c.in
+	if len(t.p) == 0 {
+		return true
+	}
+	t.n, t.err = retry(Receive, int(fd), t.p)
+	return t.err != unix.EAGAIN
+}
+
 // Write implements net.Conn.
 func (c *conn) Write(p []byte) (n int, err error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
+	c.out.Lock()
+	defer c.out.Unlock()
 	if c.late() {
+		// If it is closed, too, that comes first.
+		if _, err := c.write(nil, false); err != nil {
+			return 0, err
+		}
 		return 0, c.opError("write", os.ErrDeadlineExceeded)
 	}
-	n, done, err := c.write(p, false)
-	if done || err != nil {
+	if n, err = c.write(p, false); n == len(p) || err != nil {
 		return n, err
 	}
 	c.wait(true)
 	defer c.wait(false)
-	m, _, err := c.write(p[n:], true)
+	m, err := c.write(p[n:], true)
 	return n + m, err
 }
 
 // write writes until all is written, or until the other end must take something first
 // if it is not to wait for that.
-func (c *conn) write(p []byte, wait bool) (n int, done bool, err error) {
-	var failed error
-	err = c.raw.Write(func(fd uintptr) bool {
-		for n < len(p) && failed == nil {
-			var m int
-			m, failed = retry(Send, int(fd), p[n:])
-			n += m
-		}
-		if failed == unix.EAGAIN {
-			failed = nil
-			return !wait
-		}
-		return true
-	})
+func (c *conn) write(p []byte, wait bool) (int, error) {
+	n, err, failed := c.out.do(c.raw.Write, p, wait)
 	switch {
 	case err != nil:
 		err = as("write", err)
 	case failed != nil:
 		err = c.failure("write", "sendto", failed)
 	}
-	return n, n == len(p), err
+	return n, err
+}
+
+// send is what Write calls when there may be room.
+func (c *conn) send(fd uintptr) (over bool) {
+	t := &c.out
+	for t.n < len(t.p) {
+		n, err := retry(Send, int(fd), t.p[t.n:])
+		t.n += n
+		switch {
+		case err == unix.EAGAIN:
+			return !t.wait
+		case err != nil:
+			t.err = err
+			return true
+		}
+	}
+	return true
 }
 
 // late tells whether the deadline for writing is over.
@@ -138,7 +172,10 @@ func (c *conn) SetWriteDeadline(t time.Time) error {
 
 // SetDeadline implements net.Conn.
 func (c *conn) SetDeadline(t time.Time) error {
-	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
 }
 
 // retry makes a system call, again if a signal has interrupted it.

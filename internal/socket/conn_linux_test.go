@@ -77,6 +77,37 @@ func TestMuch(t *testing.T) {
 	}
 }
 
+// A read and a write allocate nothing, deadline or not.
+func TestAllocations(t *testing.T) {
+	ours, theirs := pair(t)
+	b := make([]byte, 100)
+	if n := testing.AllocsPerRun(100, func() {
+		set(t, ours, time.Now().Add(time.Minute))
+		_, err1 := ours.Write(b)
+		_, err2 := theirs.Read(b)
+		_, err3 := theirs.Write(b)
+		_, err4 := ours.Read(b)
+		if err := errors.Join(err1, err2, err3, err4); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Who wants nothing, or has nothing to write, does not wait.
+func TestNothing(t *testing.T) {
+	ours, _ := pair(t)
+	if err := ours.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for name, do := range map[string]func([]byte) (int, error){"Read": ours.Read, "Write": ours.Write} {
+		if n, err := do(nil); n != 0 || err != nil {
+			t.Errorf("%s of nothing: %d, %v", name, n, err)
+		}
+	}
+}
+
 // What several write at the same time arrives in one piece each.
 func TestTogether(t *testing.T) {
 	const writers, pieces, size = 4, 100, 256 << 10
@@ -123,15 +154,15 @@ func TestWriteDeadline(t *testing.T) {
 				wrote <- result{n, err}
 			}()
 			if when != "before" {
-				if _, err := io.ReadFull(theirs, much[:1]); err != nil { // it is at it
+				if _, err := io.ReadFull(theirs, make([]byte, 1)); err != nil { // it is at it
 					t.Fatal(err)
 				}
 				set(t, ours, time.Now().Add(50*time.Millisecond))
 			}
 			r := <-wrote
 			var timeout net.Error
-			if !errors.Is(r.err, os.ErrDeadlineExceeded) || !errors.As(r.err, &timeout) || !timeout.Timeout() || r.n == 0 || r.n >= len(much) {
-				t.Fatalf("wrote %d of %d bytes, err %v; want some, and the deadline's error", r.n, len(much), r.err)
+			if !errors.Is(r.err, os.ErrDeadlineExceeded) || !errors.As(r.err, &timeout) || !timeout.Timeout() || r.n >= len(much) {
+				t.Fatalf("wrote %d of %d bytes, err %v; want less, and the deadline's error", r.n, len(much), r.err)
 			}
 			if _, err := ours.Write(much); !errors.Is(err, os.ErrDeadlineExceeded) {
 				t.Fatalf("written after the deadline: %v", err)
@@ -185,7 +216,14 @@ func TestErrors(t *testing.T) {
 	}
 	_, readErr = ours.Read(b)
 	_, writeErr = ours.Write(b)
-	for op, err := range map[string]error{"read": readErr, "write": writeErr} {
+	set(t, ours, time.Now().Add(-time.Second))
+	_, lateErr := ours.Write(b)
+	_, nilErr := ours.Read(nil)
+	for _, c := range []struct {
+		op  string
+		err error
+	}{{"read", readErr}, {"read", nilErr}, {"write", writeErr}, {"write", lateErr}} {
+		op, err := c.op, c.err
 		if !errors.Is(err, net.ErrClosed) || !strings.HasPrefix(err.Error(), op+" tcp") {
 			t.Errorf("%s of a closed connection: %v", op, err)
 		}

@@ -22,9 +22,9 @@ var (
 // running, and that timers and the network are seen to even if all processors are busy; but
 // when they were all idle, it sleeps until the next timer, or until a system call that it
 // is told of. So there is one of each, for all connections together, since each costs as
-// much as many a read.
+// much as many a read. It is not for bubbles of package synctest, whose time is another.
 func watch() {
-	if watched.CompareAndSwap(false, true) {
+	if !watched.Load() && watched.CompareAndSwap(false, true) {
 		watchEnds.Reset(watchEvery)
 		_, _, _ = unix.Syscall(unix.SYS_GETPID, 0, 0, 0) // the cheapest
 	}

@@ -28,6 +28,10 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
+	soon := time.Now().Add(time.Minute) // so that nothing waits for a child that has failed
+	if err := l.(*net.TCPListener).SetDeadline(soon); err != nil {
+		t.Fatal(err)
+	}
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestComputing$", "-test.v", "-test.timeout=0") // a timer would wake the monitor
 	child.Env = append(os.Environ(), computes+"="+l.Addr().String(), "GOMAXPROCS=1")
 	child.Stdout, child.Stderr = t.Output(), t.Output()
@@ -42,12 +46,15 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err1, err2)
 	}
 	defer func() { _, _ = first.Close(), second.Close() }()
+	if err := first.SetDeadline(soon); err != nil {
+		t.Fatal(err)
+	}
 	said := bufio.NewScanner(first)
 	for range 3 {
 		if !said.Scan() || said.Text() != "idle" {
 			t.Fatalf("it said %q, err %v", said.Text(), said.Err())
 		}
-		quiet(t, child.Process.Pid)
+		quiet(t, child.Process.Pid, soon)
 		fmt.Fprintln(first, "compute")
 		if !said.Scan() || said.Text() != "computing" {
 			t.Fatalf("it said %q, err %v", said.Text(), said.Err())
@@ -60,7 +67,7 @@ func TestWatch(t *testing.T) {
 }
 
 // quiet returns when no thread of a process has run for a while, the monitor neither.
-func quiet(t *testing.T, pid int) {
+func quiet(t *testing.T, pid int, soon time.Time) {
 	t.Helper()
 	look := time.NewTicker(3 * watchEvery)
 	defer look.Stop()
@@ -79,6 +86,9 @@ func quiet(t *testing.T, pid int) {
 		}
 		if now.String() == before {
 			return
+		}
+		if time.Now().After(soon) {
+			t.Fatalf("%d does not come to rest; its threads have run for\n%s", pid, now.String())
 		}
 		before = now.String()
 	}
