@@ -54,8 +54,8 @@ type transfer struct {
 	err        error                        // of the system call
 }
 
-// do makes a transfer; the errors are that of waiting and that of the system call. The transfer is
-// locked.
+// do makes a transfer, which is locked; the errors are that of waiting and that of the
+// system call.
 func (t *transfer) do(wait func(func(uintptr) bool) error, p []byte, patient bool) (n int, err, failed error) {
 	t.p, t.n, t.wait, t.err = p, 0, patient, nil
 	err = wait(t.call)
