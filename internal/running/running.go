@@ -8,8 +8,8 @@ import "sync"
 // use, by any goroutine.
 //
 // One goroutine that has nothing more to do is kept for the next call of Go, until
-// Wait, which has to follow: the stack of a new one has to grow first, which can cost more than what it is
-// to do.
+// Wait, which has to follow: the stack of a new one has to grow first, which can cost
+// more than what it is to do.
 type Group struct {
 	wg sync.WaitGroup
 
