@@ -3,8 +3,10 @@ package bus
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // The dense form of the protocol, between a gateway and workers that are
@@ -21,6 +23,7 @@ import (
 //	event: flags, client, seq, [delivery], [uid], [state, session], data
 //	reply: flags, client, seq, [code, reason], data
 //	extension, of the event or reply that follows it: flags, data
+//	data of extension 1 of a reply: for how long the handler was at it, in nanoseconds
 //
 // Flags of an event: its kind in the low three bits, then whether there is a
 // delivery, a uid, a session or state, whether it waits for its turn behind the client's
@@ -47,6 +50,9 @@ const (
 	eventExtension = 0 // in the place of a kind
 	replyExtension = 7 // in the place of a status
 )
+
+// extensionTook is the number of the extension that says [BatchReply.Took].
+const extensionTook = 1
 
 // BatchSubject is where a gateway publishes batches of events for one worker:
 // gw.<gateway>.batch.<address>.
@@ -201,11 +207,18 @@ func (e *BatchEvent) Append(b []byte) []byte {
 type BatchReply struct {
 	Client uint64
 	Seq    uint64
+	// Took is for how long a handler was at the event; 0: that is not said. Workers say
+	// it of a sample, so that a gateway knows whose handlers are quick.
+	Took time.Duration
 	Reply
 }
 
 // Append puts the reply behind a batch.
 func (r *BatchReply) Append(b []byte) []byte {
+	if r.Took > 0 {
+		var took [binary.MaxVarintLen64]byte
+		b = AppendReplyExtension(b, extensionTook, binary.AppendUvarint(took[:0], uint64(r.Took)))
+	}
 	flags := byte(r.Status) | byte(r.Kind)<<3
 	if r.Code != 0 {
 		flags |= flagCode
@@ -232,14 +245,38 @@ func AppendReplyExtension(b []byte, number uint8, data []byte) []byte {
 	return appendString(append(b, replyExtension|number<<3), string(data))
 }
 
-// skip takes off the extensions that stand before an event or reply; all are unknown.
-func skip(b []byte, extension byte) []byte {
-	for len(b) > 0 && b[0]&flagBits == extension {
-		r := batchReader{b: b[1:]}
-		r.data()
-		b = r.b // empty, which is an error, if it is cut short
+// skip takes off the extensions that stand before an event; all are unknown.
+func skip(b []byte) []byte {
+	for len(b) > 0 && b[0]&flagBits == eventExtension {
+		_, _, b = nextExtension(b)
 	}
 	return b
+}
+
+// extensions takes off those that stand before a reply, and reads into it those that are
+// known.
+func (a *BatchReply) extensions(b []byte) (rest []byte) {
+	for len(b) > 0 && b[0]&flagBits == replyExtension {
+		var number uint8
+		var data []byte
+		if number, data, b = nextExtension(b); number == extensionTook {
+			r := batchReader{b: data}
+			took := r.number()
+			if r.bad || took > math.MaxInt64 {
+				return nil // which is an error
+			}
+			a.Took = time.Duration(took)
+		}
+	}
+	return b
+}
+
+// nextExtension takes off the first one. There is no rest, which is an error, if it is cut
+// short.
+func nextExtension(b []byte) (number uint8, data, rest []byte) {
+	r := batchReader{b: b[1:]}
+	data = r.data()
+	return b[0] >> 3, data, r.b
 }
 
 func appendString(b []byte, s string) []byte {
@@ -254,7 +291,7 @@ var errBatch = fmt.Errorf("bus: %w: a batch", ErrMessage)
 // NextEvent takes the first event off a batch. Its Data is shared with it.
 func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
 	if len(b) > 0 && b[0]&flagBits == eventExtension { // rare: a call less for all others
-		b = skip(b, eventExtension)
+		b = skip(b)
 	}
 	if len(b) == 0 {
 		return e, nil, errBatch
@@ -287,7 +324,7 @@ func NextEvent(b []byte) (e BatchEvent, rest []byte, err error) {
 // NextReply takes the first reply off a batch. Its Data is shared with it.
 func NextReply(b []byte) (a BatchReply, rest []byte, err error) {
 	if len(b) > 0 && b[0]&flagBits == replyExtension { // rare: a call less for all others
-		b = skip(b, replyExtension)
+		b = a.extensions(b)
 	}
 	if len(b) == 0 {
 		return a, nil, errBatch

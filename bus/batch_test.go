@@ -37,6 +37,8 @@ func TestBatch(t *testing.T) {
 	replies := []bus.BatchReply{
 		{Client: 1, Seq: 1, Reply: bus.Reply{Data: []byte{}}},
 		{Client: 1, Seq: 2, Reply: bus.Reply{Kind: bus.Text, Data: []byte("hi")}},
+		{Client: 1, Seq: 3, Took: 300, Reply: bus.Reply{Data: []byte{}}},
+		{Client: 1, Seq: 4, Took: math.MaxInt64, Reply: bus.Reply{Kind: bus.Text, Data: []byte("ho")}},
 		{Client: 2, Seq: 2, Reply: bus.Reply{Status: bus.Busy, Data: []byte{}}},
 		{Client: 3, Seq: 1 << 40, Reply: bus.Reply{Status: bus.Closed, Code: 4100, Reason: "bye ö", Kind: bus.Binary, Data: []byte{1}}},
 		{Client: 3, Seq: 1, Reply: bus.Reply{Status: bus.Rejected, Code: 403, Data: []byte{}}},
@@ -153,6 +155,8 @@ func FuzzNextReply(f *testing.F) {
 	r := bus.BatchReply{Client: 300, Seq: 300, Reply: bus.Reply{Status: bus.Closed, Code: 4100, Reason: "bye", Kind: bus.Text, Data: []byte("x")}}
 	f.Add(r.Append(r.Append(nil)))
 	f.Add(r.Append(bus.AppendReplyExtension(nil, 31, []byte("new"))))
+	r.Took = 300
+	f.Add(r.Append(r.Append(nil)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for len(b) > 0 {
 			r, rest, err := bus.NextReply(b)

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -106,7 +108,7 @@ func TestExtensionsAreSkipped(t *testing.T) {
 		}},
 	} {
 		var b []byte
-		for _, number := range []uint8{0, 1, 31} {
+		for _, number := range []uint8{0, 2, 31} {
 			b = of.extend(b, number, nil)
 			b = of.extend(b, number, bytes.Repeat([]byte{0xff}, 300))
 		}
@@ -120,6 +122,17 @@ func TestExtensionsAreSkipped(t *testing.T) {
 			if again, _, err := of.read(b[:n]); err == nil {
 				t.Errorf("%s: of %d bytes there is %x", of.what, n, again)
 			}
+		}
+	}
+}
+
+// A reply that says in a wrong way how long its handler was at the event is none.
+func TestTookIsANumber(t *testing.T) {
+	r := BatchReply{Client: 7, Seq: 2}
+	for _, bad := range [][]byte{nil, {0x80}, binary.AppendUvarint(nil, math.MaxInt64+1), bytes.Repeat([]byte{0xff}, 20)} {
+		b := r.Append(AppendReplyExtension(nil, extensionTook, bad))
+		if got, rest, err := NextReply(slices.Concat(b, b)); !errors.Is(err, ErrMessage) {
+			t.Errorf("%x: %+v, rest %x, %v", bad, got, rest, err)
 		}
 	}
 }

@@ -185,6 +185,9 @@ func (c *client) reply(r *bus.BatchReply, from bus.WorkerAddress, subject string
 	if p := e.link; p != nil && p.at == from && e.state == out {
 		if final {
 			p.relaxes()
+			if r.Took > 0 {
+				p.tookFor(r.Took)
+			}
 		} else if r.Status == bus.Busy {
 			p.isBusy()
 		}

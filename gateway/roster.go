@@ -3,14 +3,12 @@ package gateway
 import (
 	"context"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
-	"github.com/gatebus/gatebus/internal/batch"
 )
 
 // The gateway looks who is on its bus when a connection ends and when a worker
@@ -49,27 +47,6 @@ type rollCall struct {
 	// workers is how many there are of each group, those that take no batches too.
 	workers map[string]int
 }
-
-// team are the workers of a group.
-type team struct {
-	links []*link
-	run   atomic.Pointer[run]
-}
-
-// run is a worker that was picked, and gets the next few events too: a batch of
-// some costs much less than some batches of one.
-type run struct {
-	link *link
-	left atomic.Int32
-}
-
-// runLength is how many events in a row go to the worker that is picked for the first, or
-// as many as it has already, if these are more, up to maxRun. So for that a worker has at
-// most a few more to do than another one, or twice as much.
-const (
-	runLength = 8
-	maxRun    = 64
-)
 
 func newRoster(gw *Gateway, server bus.Server) *roster {
 	r := &roster{gw: gw, server: server, wake: make(chan struct{}, 1), came: make(chan struct{}, 1), links: map[bus.ConnID]*link{}, plain: map[bus.ConnID]map[string]struct{}{}}
@@ -243,33 +220,7 @@ func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
 	if team == nil {
 		return nil
 	}
-	if r := team.run.Load(); r != nil && r.left.Add(-1) >= 0 && !r.link.full() {
-		return r.link
-	}
-	best := leastLoaded(team.links)
-	if len(team.links) > 1 {
-		r := &run{link: best}
-		r.left.Store(int32(min(max(best.out.Load(), runLength), maxRun)) - 1)
-		team.run.Store(r)
-	}
-	return best
-}
-
-// leastLoaded is the one with the least to do.
-func leastLoaded(links []*link) *link {
-	// Among a few: looking at all of very many costs more than it brings.
-	const few = 4
-	start := 0
-	if len(links) > 1 {
-		start = rand.IntN(len(links))
-	}
-	var best *link
-	for i := range min(few, len(links)) {
-		if p := links[(start+i)%len(links)]; best == nil || p.load() < best.load() {
-			best = p
-		}
-	}
-	return best
+	return team.pick(r.gw.dispatch.inFlight)
 }
 
 // link is the worker at the address, nil if it takes no batches or is gone.
@@ -302,104 +253,4 @@ func (r *roster) disconnect(at bus.WorkerAddress) bool {
 	subs, err := r.server.Subscriptions(bus.DirectSubject(r.gw.name, at, bus.Text))
 	own := func(s bus.ServerSubscription) bool { return s.Conn == id }
 	return err == nil && slices.ContainsFunc(subs, own) && r.server.Disconnect(id) == nil
-}
-
-// link is one connection of a worker that takes batches.
-type link struct {
-	// set at construction
-	gw      *Gateway
-	id      bus.ConnID
-	at      bus.WorkerAddress
-	batches *batch.Batcher
-
-	out   atomic.Int64 // events that are with it
-	limit atomic.Int64 // how many it takes, as far as is known; 0: any number
-	since atomic.Int64 // when limit was set, since the gateway's start
-}
-
-func newLink(gw *Gateway, id bus.ConnID, at bus.WorkerAddress) *link {
-	l := &link{gw: gw, id: id, at: at}
-	l.batches = batch.New(l.send, gw.senders.Go, &gw.cork)
-	return l
-}
-
-// add puts an event into the next batch for the worker, and returns the number
-// of that.
-func (l *link) add(e *event, follow bool) (number uint64) {
-	b := bus.BatchEvent{
-		Kind: e.kind, Client: e.client.number, Seq: e.seq, Delivery: e.delivery,
-		Queue: e.bond && !follow, Follow: e.bond && follow, Data: e.data,
-	}
-	if g := e.client.given; g != nil {
-		b.UID, b.Session, b.State = g.uid, g.session, g.state
-	}
-	data := l.batches.Begin()
-	if len(data) == 0 {
-		data = bus.BeginBatch(data, l.gw.epoch)
-	}
-	if e.trace != nil {
-		return l.batches.EndNoted(b.Append(data), e.trace.note)
-	}
-	return l.batches.End(b.Append(data))
-}
-
-// send publishes a batch.
-func (l *link) send(b batch.Batch) {
-	m := &bus.Msg{
-		Subject: bus.BatchSubject(l.gw.name, l.at),
-		Reply:   bus.BatchReplySubject(l.gw.name, l.id, b.Number),
-		Data:    b.Data,
-	}
-	if b.Notes != nil {
-		bus.BatchTraces(b.Notes.Texts).Mark(m)
-	}
-	if err := l.gw.conn.Publish(m); err != nil {
-		// Its events are overdue in time.
-		l.gw.warn.Do(func() {
-			l.gw.log.Warn("cannot publish to the bus", "worker", string(l.at), "events", b.Parts, "err", err)
-		})
-	}
-}
-
-// load says how much the worker has to do; much more if it would hand back what
-// it is given.
-func (l *link) load() int64 {
-	n := l.out.Load()
-	if l.full() {
-		n += 1 << 32
-	}
-	return n
-}
-
-// full tells whether the worker would hand back what it is given, as far as is
-// known.
-func (l *link) full() bool {
-	limit := l.limit.Load()
-	return limit > 0 && l.out.Load() >= limit
-}
-
-// limitInterval is how long a worker that has handed something back is left at
-// what it took then, before it is given one more.
-const limitInterval = 200 * time.Millisecond
-
-// isBusy notes that the worker has handed an event back, which still counts as
-// being with it: it takes one less.
-func (l *link) isBusy() {
-	n := max(l.out.Load()-1, 1)
-	if limit := l.limit.Load(); limit == 0 || n < limit {
-		l.limit.Store(n)
-	}
-	l.since.Store(int64(time.Since(l.gw.start)))
-}
-
-// relaxes notes that the worker has answered an event: in time it takes more.
-func (l *link) relaxes() {
-	limit := l.limit.Load()
-	if limit == 0 {
-		return
-	}
-	now := int64(time.Since(l.gw.start))
-	if since := l.since.Load(); now-since >= int64(limitInterval) && l.since.CompareAndSwap(since, now) {
-		l.limit.Store(limit + max(limit/8, 1))
-	}
 }

@@ -99,30 +99,6 @@ func TestLeastLoaded(t *testing.T) {
 	})
 }
 
-// A worker gets as many events in a row as it has, a few at least and not very many, so
-// that none has more than twice what another one has, or those few.
-func TestRunsGrowWithLoad(t *testing.T) {
-	inBubble(t, nil, func(t *testing.T, f *fixture) {
-		a, b := f.dense("a"), f.dense("b")
-		synctest.Wait()
-		r := f.gw.roster
-		at, other := r.link(a.address()), r.link(b.address())
-		for _, c := range []struct{ load, run int }{{0, runLength}, {runLength - 1, runLength}, {20, 20}, {maxRun, maxRun}, {10 * maxRun, maxRun}} {
-			at.out.Store(int64(c.load))
-			other.out.Store(int64(c.load) + 1000)
-			r.now.Load().groups["default"].run.Store(nil)
-			run := 0
-			for r.pick("default", "") == at {
-				run++
-				at.out.Store(int64(c.load) + 2000) // the other one's turn is next
-			}
-			equal(t, fmt.Sprintf("run of one that has %d", c.load), run, c.run)
-		}
-		at.out.Store(0)
-		other.out.Store(0)
-	})
-}
-
 // A worker that leaves without a word loses nothing: the server says that it is
 // gone, and what it did not get is not marked.
 func TestBatchNobodyThere(t *testing.T) {

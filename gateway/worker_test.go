@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"testing/synctest"
+	"time"
 
 	"github.com/gatebus/gatebus/bus"
 	"github.com/gatebus/gatebus/bus/membus"
@@ -28,7 +29,8 @@ type testWorker struct {
 	// limit is how many it holds at most, 0 for any number; batches counts those
 	// that came.
 	limit, batches int
-	traces         []string // of the batches
+	tells          time.Duration // how long its handler is at an event; 0: it does not
+	traces         []string      // of the batches
 	took           []string
 	held           []bus.Event
 	late           []*bus.Msg // what came while it was frozen
@@ -151,7 +153,7 @@ func (w *testWorker) takeLocked(ev bus.Event, alone bool) {
 // reply answers in the form that the event came in.
 func (w *testWorker) reply(ev bus.Event, r *bus.Reply) {
 	if _, _, n, err := ev.Client.Parts(); err == nil && w.batches > 0 && ev.At != "" {
-		b := bus.BatchReply{Client: n, Seq: ev.Seq, Reply: *r}
+		b := bus.BatchReply{Client: n, Seq: ev.Seq, Took: w.tells, Reply: *r}
 		w.publish(&bus.Msg{Subject: bus.RepliesSubject("g1", ev.At), Data: b.Append(bus.BeginBatch(nil, w.f.gw.epoch))})
 		return
 	}

@@ -3,7 +3,9 @@ package worker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gatebus/gatebus/bus"
+	"github.com/gatebus/gatebus/internal/latency"
 )
 
 // gates is a handler that notes what it begins, and ends it when told to.
@@ -286,9 +289,19 @@ func (g *fakeGateway) batch(at bus.WorkerAddress, events ...bus.BatchEvent) {
 // batched collects what the worker answers in batches, as "client.seq=data" or
 // "client.seq:status".
 func (g *fakeGateway) batched() (got func() string) {
+	return g.collect(func(r *bus.BatchReply) string {
+		if r.Status != bus.Done {
+			return fmt.Sprintf("%d.%d:%d", r.Client, r.Seq, r.Status)
+		}
+		return fmt.Sprintf("%d.%d=%s", r.Client, r.Seq, r.Data)
+	})
+}
+
+// collect collects what the worker answers in batches, in words.
+func (g *fakeGateway) collect(word func(*bus.BatchReply) string) (got func() string) {
 	g.f.t.Helper()
 	var mu sync.Mutex
-	var answers []string
+	var words []string
 	conn := g.bus.Connect()
 	g.f.t.Cleanup(conn.Close)
 	if _, err := conn.Subscribe(func(m *bus.Msg) {
@@ -302,12 +315,8 @@ func (g *fakeGateway) batched() (got func() string) {
 				g.f.t.Error(err)
 				return
 			}
-			s := fmt.Sprintf("%d.%d=%s", r.Client, r.Seq, r.Data)
-			if r.Status != bus.Done {
-				s = fmt.Sprintf("%d.%d:%d", r.Client, r.Seq, r.Status)
-			}
 			mu.Lock()
-			answers, rest = append(answers, s), left
+			words, rest = append(words, word(&r)), left
 			mu.Unlock()
 		}
 	}, bus.RepliesSubjects(g.name)); err != nil {
@@ -317,8 +326,8 @@ func (g *fakeGateway) batched() (got func() string) {
 		synctest.Wait()
 		mu.Lock()
 		defer mu.Unlock()
-		s := strings.Join(answers, " ")
-		answers = nil
+		s := strings.Join(words, " ")
+		words = nil
 		return s
 	}
 }
@@ -420,6 +429,40 @@ func TestBatchBreaksOff(t *testing.T) {
 		equal(t, "answers", got(), "1.1=a")
 		if !strings.Contains(f.log.String(), "a message is no event") {
 			t.Errorf("nothing is said of it: %s", f.log.String())
+		}
+	})
+}
+
+// Of one event in some a gateway is told how long the handler was at it, with the answer
+// and not before.
+func TestBatchTellsHowLong(t *testing.T) {
+	h := func(_ context.Context, ev *Event) error {
+		time.Sleep(5 * time.Second)
+		if string(ev.Data) == "bad" {
+			return errors.New("bad")
+		}
+		return nil
+	}
+	inBubble(t, Config{}, h, func(t *testing.T, f *fixture) {
+		g := f.gateway("g1", 1)
+		got := g.collect(func(r *bus.BatchReply) string { return fmt.Sprintf("%d:%s", r.Status, r.Took) })
+		for _, c := range []struct{ data, last string }{{"good", "0:5s"}, {"bad", "3:5s"}} {
+			events := make([]bus.BatchEvent, latency.Every)
+			for i := range events {
+				events[i] = bus.BatchEvent{Client: uint64(i) + 1, Seq: 1, Data: []byte(c.data)}
+			}
+			g.batch(g.link().address(), events...)
+			time.Sleep(4 * time.Second)
+			if s := strings.ReplaceAll(got(), "2:0s", ""); strings.TrimSpace(s) != "" {
+				t.Errorf("while it is at it: %s", s)
+			}
+			time.Sleep(2 * time.Second)
+			words := strings.Fields(strings.ReplaceAll(got(), "2:0s", ""))
+			slices.Sort(words)
+			status, _, _ := strings.Cut(c.last, ":")
+			want := slices.Repeat([]string{status + ":0s"}, latency.Every)
+			want[latency.Every-1] = c.last
+			equal(t, c.data, strings.Join(words, " "), strings.Join(want, " "))
 		}
 	})
 }

@@ -30,7 +30,8 @@ type job struct {
 	// patient says that there was no room for the event when it came, set when it is
 	// taken: it waits for that, though not for long.
 	patient bool
-	lane    *lane // of the client, set when it is held
+	lane    *lane         // of the client, set when it is held
+	took    time.Duration // of its handler, set when that is done; 0: nobody has looked
 
 	// guarded by link.mu
 	next     *job // of the client
@@ -428,7 +429,8 @@ func (j *job) run() {
 	}
 	defer func() {
 		if sampled {
-			w.latency.Observe(time.Since(start))
+			j.took = max(time.Since(start), 1)
+			w.latency.Observe(j.took)
 		}
 		if p := recover(); p != nil {
 			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())
@@ -548,6 +550,9 @@ func (l *link) batchReply(j *job, r *bus.Reply) bool {
 	}
 	final := r.Status != bus.Busy && r.Status != bus.Working // of the handler's goroutine
 	b := bus.BatchReply{Client: j.client, Seq: j.event.Seq, Reply: *r}
+	if final {
+		b.Took = j.took
+	}
 	if data = b.Append(data); final && !l.w.crew.busy() { // else there will be more for the batch, or no time
 		l.replies.EndAndSend(data)
 	} else {
