@@ -68,6 +68,7 @@ func (d *dispatcher) add(p *link, e *event, follow bool) {
 	d.publishing.RLock()
 	defer d.publishing.RUnlock()
 	e.at, e.link = p.at, p
+	e.client.lane.to(e, out) // first: whoever waits for the batch has been counted when the next one is picked
 	e.batch = p.add(e, follow)
 	d.await(e)
 }

@@ -220,6 +220,9 @@ func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
 	if team == nil {
 		return nil
 	}
+	if r.gw.config().Routing == RouteSticky {
+		return team.next(nil) // its client may stay there for long: that none has many more than another
+	}
 	return team.pick(r.gw.dispatch.inFlight)
 }
 

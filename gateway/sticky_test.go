@@ -64,6 +64,26 @@ func TestStickySpreads(t *testing.T) {
 	})
 }
 
+// Clients that come together are spread too, however quick a worker is: they stay.
+func TestStickySpreadsCrowds(t *testing.T) {
+	inBubble(t, sticky, func(t *testing.T, f *fixture) {
+		a, b := f.dense("a"), f.dense("b")
+		for _, w := range []*testWorker{a, b} {
+			f.gw.roster.link(w.address()).took.Store(1)
+		}
+		const crowd = 200
+		for range crowd {
+			go f.dial("/")
+		}
+		first, second := len(strings.Fields(a.has())), len(strings.Fields(b.has()))
+		if first+second != crowd || max(first, second)-min(first, second) > 10 {
+			t.Errorf("a took %d, b %d", first, second)
+		}
+		a.answer()
+		b.answer()
+	})
+}
+
 // Answers reach the client in the order of its frames, in whatever order a
 // worker gives them.
 func TestStickyAnswersInOrder(t *testing.T) {
