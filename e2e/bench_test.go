@@ -171,6 +171,37 @@ func TestBenchIsInterrupted(t *testing.T) {
 	nothingLeft(t)
 }
 
+// The bare server can be behind a relay.
+func TestBenchRelayed(t *testing.T) {
+	t.Parallel()
+	html := filepath.Join(t.TempDir(), "report.html")
+	r, _ := bench(t, "echo", "--clients", "3", "--for", "300ms", "--warmup", "100ms", "--rounds", "1", "--baseline", "--relayed", "--html", html)
+	if s := r.Benches[0].Sides; len(s) != 2 || s[1].Name != "relayed" || s[1].Median["messages"] < 10 {
+		t.Errorf("%+v", s)
+	}
+	if page, err := os.ReadFile(html); err != nil || !strings.Contains(string(page), "gatebus ÷ relayed") {
+		t.Errorf("%v, %.200s", err, page)
+	}
+	if runtime.GOOS != "linux" {
+		return // there is no process table
+	}
+	p := startBench(t, "echo", "--clients", "3", "--for", "300ms", "--warmup", "100ms", "--rounds", "1000", "--baseline", "--relayed")
+	_, err := p.WaitLog(soon(t), `relayed +round 1/1000 +measuring`)
+	must(t, err)
+	relays := 0
+	for _, proc := range marked(t) {
+		if cmd, err := os.ReadFile(filepath.Join(proc, "cmdline")); err == nil && strings.Contains(string(cmd), "--relay-to") {
+			relays++
+		}
+	}
+	if relays != 1 {
+		t.Errorf("there are %d relays", relays)
+	}
+	must(t, p.Signal(sigterm))
+	exits(t, p, 1)
+	nothingLeft(t)
+}
+
 func TestBenchUsage(t *testing.T) {
 	t.Parallel()
 	for args, says := range map[string]string{
@@ -179,6 +210,7 @@ func TestBenchUsage(t *testing.T) {
 		"echo --for 1ms":                    "for: 1ms",
 		"echo --url http://127.0.0.1":       "url:",
 		"echo --rate 5 --window 2":          "no window",
+		"echo --relayed":                    "relayed: it is for the baseline",
 		"fanout --scope everybody":          "scope",
 		"fanout --url ws://127.0.0.1:8282/": "bus:",
 		"idle --rounds 0":                   "rounds: 0",

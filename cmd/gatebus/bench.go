@@ -89,6 +89,7 @@ so that a stall is charged for all that it delayed.`)
 	fs.IntVar(&o.Clients, "clients", o.Clients, "how many clients")
 	fs.IntVar(&o.Size, "size", o.Size, "payload of a frame, in bytes")
 	fs.IntVar(&o.Workers, "workers", o.Workers, "how many workers are started")
+	fs.BoolVar(&o.Relayed, "relayed", false, "with --baseline: before the bare server, put a bare relay of bytes, so that it is as far as a worker")
 	fs.IntVar(&o.Window, "window", o.Window, "how many frames of a client are unanswered")
 	fs.Float64Var(&o.Rate, "rate", o.Rate, "frames a second of all clients together, for an open loop")
 	return cmd
@@ -168,7 +169,7 @@ with the baseline and beside what is asked of it. It takes some ten minutes.`,
 
 // newBenchServer is what a bench starts for its baseline.
 func newBenchServer() *cobra.Command {
-	var listen string
+	var listen, relayTo string
 	cmd := &cobra.Command{
 		Use:    "server",
 		Short:  "Run the bare echo server that --baseline measures",
@@ -181,10 +182,14 @@ func newBenchServer() *cobra.Command {
 				return failed(err)
 			}
 			slog.New(slog.NewJSONHandler(os.Stderr, nil)).Info("started", "clients", l.Addr().String())
+			if relayTo != "" {
+				return failed(bench.ServeRelay(cmd.Context(), l, relayTo))
+			}
 			return failed(bench.ServeRaw(cmd.Context(), l))
 		},
 	}
 	cmd.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "the `host:port` to serve")
+	cmd.Flags().StringVar(&relayTo, "relay-to", "", "be a relay of bytes to this `host:port` instead")
 	return cmd
 }
 

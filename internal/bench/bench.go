@@ -39,7 +39,10 @@ func Run(ctx context.Context, o Options) (report.Bench, error) {
 	r := &run{options: &o, sides: map[string]*side{}, sum: map[string]*hdr.Histogram{}}
 	defer r.stop()
 	names := []string{sideGatebus}
-	if o.Baseline {
+	switch {
+	case o.Relayed:
+		names = append(names, sideRelayed)
+	case o.Baseline:
 		names = append(names, sideRaw)
 	}
 	for _, name := range names {

@@ -63,6 +63,9 @@ func (o *Options) Command() string {
 	if o.Baseline {
 		words = append(words, "--baseline")
 	}
+	if o.Relayed {
+		words = append(words, "--relayed")
+	}
 	return strings.Join(words, " ")
 }
 

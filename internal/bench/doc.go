@@ -28,7 +28,8 @@
 // figures. Beside the figures stands what the load generator itself took.
 //
 // With a baseline, the same load runs in turns on the server and on a bare
-// gorilla echo server ([ServeRaw]), a process of its own. A ratio is the median
+// gorilla echo server ([ServeRaw]), a process of its own, which may have a relay of bytes
+// before it ([ServeRelay]), another one. A ratio is the median
 // of the ratios of the rounds, beside their spread, since what else happens on a
 // machine changes from minute to minute and the two of a round are neighbours.
 //

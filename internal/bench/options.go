@@ -46,8 +46,9 @@ type Options struct {
 	// From 1. Clients are shared among the first Holding of them; 0 means all.
 	// Workers is how many echo (Echo). From 1.
 	Gateways, Holding, Workers int
-	// Baseline says to measure the raw server as well.
-	Baseline bool
+	// Baseline says to measure the raw server as well, Relayed that this is behind a
+	// relay ([ServeRelay]) then (Echo).
+	Baseline, Relayed bool
 	// Rounds is how many times each side is measured. From 1.
 	Rounds int
 	// For is how long a round measures. From 100ms.
@@ -164,6 +165,9 @@ func (o *Options) Validate() error {
 	}
 	if o.Rate > 0 && o.Window > 1 {
 		bad("rate", "an open loop has no window; give one of the two")
+	}
+	if o.Relayed && (!o.Baseline || o.Kind != Echo) {
+		bad("relayed", "it is for the baseline of an echo")
 	}
 	if !slices.Contains([]string{ScopeAll, ScopeGroup, ScopeUID}, o.Scope) {
 		bad("scope", "%q: it is all, group or uid", o.Scope)

@@ -45,6 +45,8 @@ func TestValidate(t *testing.T) {
 		{Fanout, func(o *Options) { o.Gateways, o.Holding = 2, 3 }, "holding: 3"},
 		{Echo, func(o *Options) { o.Workers = 0 }, "workers: 0"},
 		{Echo, func(o *Options) { o.URLs, o.Workers = []string{"ws://x/"}, 2 }, "gateways, workers:"},
+		{Echo, func(o *Options) { o.Relayed = true }, "relayed:"},
+		{Connect, func(o *Options) { o.Baseline, o.Relayed = true, true }, "relayed:"},
 		{Idle, func(o *Options) { o.URLs, o.Rounds = []string{"ws://x/"}, 2 }, "rounds:"},
 	} {
 		o := DefaultOptions(tt.kind)
@@ -62,6 +64,11 @@ func TestCommand(t *testing.T) {
 	if got := o.Command(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	o = DefaultOptions(Echo)
+	o.Clients, o.Baseline, o.Relayed = 1, true, true
+	if got, want := o.Command(), "gatebus bench echo --clients 1 --baseline --relayed"; got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
 }
 
 // The table is complete, and none of it contradicts itself.
@@ -76,7 +83,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("%s: %+v, %v", r.Name, r.Options, err)
 		}
 	}
-	if len(names) != 15 {
+	if len(names) != 16 {
 		t.Errorf("%d rows", len(names))
 	}
 }

@@ -31,6 +31,7 @@ type side struct {
 const (
 	sideGatebus = "gatebus"
 	sideRaw     = "raw"
+	sideRelayed = "relayed" // the raw server behind a relay
 )
 
 // members is where the members of a fan-out connect.
@@ -90,7 +91,7 @@ func startSide(ctx context.Context, name string, o *Options) (_ *side, err error
 		}
 	}()
 	switch {
-	case name == sideRaw:
+	case name == sideRaw, name == sideRelayed:
 		return s, s.startRaw(ctx, o)
 	case len(o.URLs) > 0:
 		return s, s.use(ctx, o)
@@ -98,13 +99,19 @@ func startSide(ctx context.Context, name string, o *Options) (_ *side, err error
 	return s, s.startGatebus(ctx, o)
 }
 
-// startRaw starts the raw server.
+// startRaw starts the raw server, and the relay before it, if that is the side.
 func (s *side) startRaw(ctx context.Context, o *Options) error {
 	c, err := startChild(ctx, "raw server", o.Program, "bench", "server")
 	if err != nil {
 		return err
 	}
 	s.add(c)
+	if s.name == sideRelayed {
+		if c, err = startChild(ctx, "relay", o.Program, "bench", "server", "--relay-to", c.at["clients"]); err != nil {
+			return err
+		}
+		s.add(c)
+	}
 	return s.useRaw(c.at["clients"])
 }
 

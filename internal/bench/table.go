@@ -62,6 +62,7 @@ func Table(measured time.Duration, rounds int) []Row {
 			most(report.CPU, 1.25), most(report.P99, 1.1)),
 		row("echo-500-window-8", Echo, func(o *Options) { o.Window = 8 }),
 		row("echo-1", Echo, func(o *Options) { o.Clients = 1 }, most(report.P50, 2.5)),
+		row("echo-1-relayed", Echo, func(o *Options) { o.Clients, o.Relayed = 1, true }),
 		row("idle", Idle, nil, report.Target{Metric: report.PerIdle, Limit: 5}),
 		row("fanout", Fanout, nil, most(report.CPU, 1.1)),
 		row("fanout-16", Fanout, func(o *Options) { o.InFlight = 16 }, report.Target{Metric: report.CPU, Limit: 4.5}),

@@ -56,7 +56,7 @@ func newSection(b *Bench) section {
 	for _, f := range []figure{
 		{"Latency by percentile, all rounds", b.latencyPlot()},
 		{over, b.timePlot(value)},
-		{"gatebus ÷ raw: median and spread of the rounds" + asked, b.ratioPlot()},
+		{b.Sides[0].Name + " ÷ " + b.Sides[len(b.Sides)-1].Name + ": median and spread of the rounds" + asked, b.ratioPlot()},
 	} {
 		if f.SVG != "" {
 			s.Figures = append(s.Figures, f)
