@@ -72,8 +72,9 @@ func TestStickySpreadsCrowds(t *testing.T) {
 			f.gw.roster.link(w.address()).took.Store(1)
 		}
 		const crowd = 200
+		let := make(chan *peer)
 		for range crowd {
-			go f.dial("/")
+			go func() { let <- f.dial("/") }()
 		}
 		first, second := len(strings.Fields(a.has())), len(strings.Fields(b.has()))
 		if first+second != crowd || max(first, second)-min(first, second) > 10 {
@@ -81,6 +82,9 @@ func TestStickySpreadsCrowds(t *testing.T) {
 		}
 		a.answer()
 		b.answer()
+		for range crowd {
+			<-let
+		}
 	})
 }
 

@@ -57,24 +57,21 @@ func TestRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr, stop := startRelay(t, u.Host)
+	addr, _ := startRelay(t, u.Host)
 	r, err := once(t, short(Echo, "ws://"+addr+"/"))
 	if err != nil || r.Figures[report.Messages] == 0 {
 		t.Errorf("%+v, %v", r, err)
 	}
-	c := dialTCP(t, addr)
-	stop()
-	ends(t, c)
 }
 
-// When one end of a relay goes, so does the other.
+// When one end of a relay goes, so does the other; when the relay goes, both do.
 func TestRelayEnds(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	addr, _ := startRelay(t, l.Addr().String())
+	addr, stop := startRelay(t, l.Addr().String())
 	for _, first := range []string{"client", "server"} {
 		c := dialTCP(t, addr)
 		s, err := l.Accept()
@@ -96,6 +93,15 @@ func TestRelayEnds(t *testing.T) {
 		}
 		ends(t, c)
 	}
+	c := dialTCP(t, addr)
+	s, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
 	l.Close()
 	ends(t, dialTCP(t, addr)) // to nobody
+	stop()
+	ends(t, c)
+	ends(t, s)
 }
