@@ -34,7 +34,7 @@ import (
 //
 // Those of an extension have, in the low three bits, what is no kind and no status, and
 // above them its number. Who does not know that skips it. An extension is sent only to
-// who has said that it speaks [Protocol1_1] or a later one.
+// who speaks [Protocol1_1] or a later one, as everybody does who sends batches.
 const (
 	flagDelivery = 1 << (iota + 3)
 	flagUID
@@ -240,7 +240,8 @@ func AppendEventExtension(b []byte, number uint8, data []byte) []byte {
 	return appendString(append(b, eventExtension|number<<3), string(data))
 }
 
-// AppendReplyExtension is the same of the reply that is appended next.
+// AppendReplyExtension is the same of the reply that is appended next. Number 1 is for how
+// long the handler was at the event.
 func AppendReplyExtension(b []byte, number uint8, data []byte) []byte {
 	return appendString(append(b, replyExtension|number<<3), string(data))
 }

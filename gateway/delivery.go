@@ -99,7 +99,7 @@ func (c *client) sendLocked(e *event, at bus.WorkerAddress) {
 	e.delivery++
 	e.at, e.bond = at, at != ""
 	c.gw.tap.eventLocked(c, e)
-	if l := c.gw.roster.pick(c.group, at); l != nil {
+	if l := c.gw.roster.pick(c.group, at, len(e.data)); l != nil {
 		if e.trace != nil {
 			e.at = l.at
 			e.trace.givenOut(e)

@@ -208,10 +208,10 @@ func (r *roster) changed(id bus.ConnID, up bool) {
 	}
 }
 
-// pick chooses who of the group gets an event; nil if the queue group is to. Of
-// a client that is bound that is the worker it is bound to; nil if that takes no
+// pick chooses who of the group gets an event of so many bytes; nil if the queue group is
+// to. Of a client that is bound that is the worker it is bound to; nil if that takes no
 // batches.
-func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
+func (r *roster) pick(group string, bound bus.WorkerAddress, bytes int) *link {
 	call := r.now.Load()
 	if bound != "" {
 		return call.at[bound]
@@ -221,9 +221,9 @@ func (r *roster) pick(group string, bound bus.WorkerAddress) *link {
 		return nil
 	}
 	if r.gw.config().Routing == RouteSticky {
-		return team.next(nil) // its client may stay there for long: that none has many more than another
+		return team.next(nil) // its client may stay there: nobody gets many in a row
 	}
-	return team.pick(r.gw.dispatch.inFlight)
+	return team.pick(bytes)
 }
 
 // link is the worker at the address, nil if it takes no batches or is gone.

@@ -16,11 +16,12 @@ type team struct {
 // some costs much less than some batches of one, and with many workers each would
 // get small ones.
 type run struct {
-	link *link
-	left atomic.Int32
+	link  *link
+	until time.Time // when the turn is over, but for runLength events
+	left  atomic.Int32
 }
 
-// How many events in a row go to the worker that is picked for the first: [link.run].
+// How many events in a row go to the worker that is picked for the first: [team.run].
 const (
 	// runLength is at least how many. A worker that has more already gets as many again,
 	// up to maxRun. So for that a worker has at most a few more to do than another one,
@@ -28,28 +29,47 @@ const (
 	runLength = 8
 	maxRun    = 64
 	// To one whose handlers are quick go as many as it does in quickRun, one after the
-	// other, each taking quickEvent beside its handler: an event waits no longer than that
-	// for having come to this worker and not to an idle one.
+	// other, each taking quickEvent beside its handler: while it does so, an event waits no
+	// longer than that for having come to this worker and not to an idle one.
 	quickRun   = 500 * time.Microsecond
 	quickEvent = 2 * time.Microsecond // as measured by gatebus bench echo
-	// quickShare is how many times as many as there are out altogether that may be: with
+	// quickShare is how many times as many as are with all workers that may be: with
 	// little to do there are no batches, and every worker gets its turn soon.
 	quickShare = 4
+	// runTime is how long a turn lasts, if there are few events or the worker stands still.
+	runTime = 5 * time.Millisecond
+	// runUnit is the payload that counts as one event more, in bytes: a few large events
+	// fill a batch.
+	runUnit = 1 << 10
 )
 
-// pick chooses who gets an event. inFlight is how many are out.
-func (t *team) pick(inFlight func() int) *link {
+// pick chooses who gets an event of so many bytes.
+func (t *team) pick(bytes int) *link {
 	last := t.run.Load()
-	if last != nil && last.left.Add(-1) >= 0 && !last.link.full() {
+	if last != nil && last.goesOn(bytes) {
 		return last.link
 	}
 	if len(t.links) == 1 {
 		return t.links[0]
 	}
-	next := &run{link: t.next(last)}
-	next.left.Store(int32(next.link.run(inFlight()) - 1))
+	next := &run{link: t.next(last), until: time.Now().Add(runTime)}
+	next.left.Store(t.length(next.link))
+	next.left.Add(-units(bytes))
 	t.run.Store(next)
 	return next.link
+}
+
+func units(bytes int) int32 { return int32(1 + bytes/runUnit) }
+
+// goesOn tells whether the worker gets an event of so many bytes too.
+func (r *run) goesOn(bytes int) bool {
+	n := units(bytes)
+	left := r.left.Add(-n)
+	if left < 0 || r.link.full() {
+		return false
+	}
+	// The clock costs a tenth of what an event does: it is looked at now and then.
+	return left/runLength == (left+n)/runLength || time.Now().Before(r.until)
 }
 
 // next is the one with the least to do, of several not the one whose turn is over.
@@ -67,11 +87,23 @@ func (t *team) next(last *run) *link {
 	return best
 }
 
-// run is how many events in a row go to the worker if inFlight are out.
-func (l *link) run(inFlight int) int {
-	n := min(max(int(l.out.Load()), runLength), maxRun)
+// length is how many events in a row go to a worker.
+func (t *team) length(l *link) int32 {
+	n := min(max(l.out.Load(), runLength), maxRun)
 	if took := time.Duration(l.took.Load()); took > 0 {
-		n = max(n, min(quickShare*inFlight, int(quickRun/(quickEvent+took))))
+		n = max(n, min(quickShare*t.inFlight(), int64(quickRun/(quickEvent+took))))
 	}
-	return n
+	return int32(n)
+}
+
+// inFlight is how many events are with the workers of the team; of very many workers, as
+// far as some tell.
+func (t *team) inFlight() (n int64) {
+	const some = 64
+	looked := min(some, len(t.links))
+	start := rand.IntN(len(t.links))
+	for i := range looked {
+		n += t.links[(start+i)%len(t.links)].out.Load()
+	}
+	return n * int64(len(t.links)) / int64(looked)
 }

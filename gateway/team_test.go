@@ -12,11 +12,12 @@ import (
 // that none has more than twice what another one has, or those few. One whose handlers are
 // quick gets as many as it does in no time, if there is much to do.
 func TestRun(t *testing.T) {
+	const quick = int32(quickRun / (quickEvent + time.Nanosecond))
 	for _, c := range []struct {
-		name          string
-		out, inFlight int
-		took          time.Duration
-		run           int
+		name       string
+		out, other int64 // with it, and with another one
+		took       time.Duration
+		run        int32
 	}{
 		{"nothing to do", 0, 0, 0, runLength},
 		{"little to do", runLength - 1, 1000, 0, runLength},
@@ -24,20 +25,34 @@ func TestRun(t *testing.T) {
 		{"not very many", maxRun, 1000, 0, maxRun},
 		{"not more", 10 * maxRun, 1000, 0, maxRun},
 		{"quick, with nothing to do", 0, 0, time.Nanosecond, runLength},
-		{"quick, with some to do", 0, 10, time.Nanosecond, 10 * quickShare},
-		{"quick, with much to do", 0, 1000, time.Nanosecond, int(quickRun / (quickEvent + time.Nanosecond))},
-		{"quick, with more to do", 500, 1000, time.Nanosecond, int(quickRun / (quickEvent + time.Nanosecond))},
+		{"quick, with some to do", 4, 6, time.Nanosecond, 10 * quickShare},
+		{"quick, with much to do", 0, 1000, time.Nanosecond, quick},
+		{"quick, with more to do", 500, 1000, time.Nanosecond, quick},
 		{"not so quick", 0, 1000, 8 * time.Microsecond, 50},
 		{"slow", 0, 1000, time.Millisecond, runLength},
 		{"slow, with some to do", 20, 1000, time.Millisecond, 20},
 		{"very slow", 0, 1000, time.Hour, runLength},
 	} {
-		var l link
-		l.out.Store(int64(c.out))
+		l, other := &link{}, &link{}
+		l.out.Store(c.out)
+		other.out.Store(c.other)
 		l.took.Store(int64(c.took))
-		if got := l.run(c.inFlight); got != c.run {
+		if got := (&team{links: []*link{l, other}}).length(l); got != c.run {
 			t.Errorf("%s: %d in a row, want %d", c.name, got, c.run)
 		}
+	}
+}
+
+// Of very many workers only some are asked.
+func TestTeamInFlight(t *testing.T) {
+	for _, n := range []int{1, 64, 65, 1000} {
+		var tm team
+		for range n {
+			l := &link{}
+			l.out.Store(3)
+			tm.links = append(tm.links, l)
+		}
+		equal(t, fmt.Sprint("of ", n), tm.inFlight(), int64(3*n))
 	}
 }
 
@@ -47,7 +62,7 @@ func TestTurns(t *testing.T) {
 	turns := func(tm *team, n int) string {
 		var s []string
 		for range n {
-			s = append(s, string(tm.pick(func() int { return 0 }).at))
+			s = append(s, string(tm.pick(runUnit-1).at))
 		}
 		return strings.Join(s, "")
 	}
@@ -73,6 +88,71 @@ func TestTurns(t *testing.T) {
 	equal(t, "least", turns(two, 2), "aa")
 	a.limit.Store(2)
 	equal(t, "the turn of one that takes no more is over", turns(two, 2), "bb")
+}
+
+// Large events are fewer in a row.
+func TestRunOfBytes(t *testing.T) {
+	for _, c := range []struct{ bytes, run int }{
+		{0, runLength}, {runUnit - 1, runLength}, {runUnit, runLength / 2}, {3 * runUnit, runLength / 4}, {1 << 20, 1},
+	} {
+		a, b := &link{at: "a"}, &link{at: "b"}
+		tm := &team{links: []*link{a, b}}
+		first, run := tm.pick(c.bytes), 1
+		for tm.pick(c.bytes) == first {
+			run++
+		}
+		equal(t, fmt.Sprintf("of %d bytes", c.bytes), run, c.run)
+	}
+}
+
+// With much to do for quick workers many events in a row go to one; when there is little to
+// do later, or the worker stands still, the rest of its turn is not its own.
+func TestRunEnds(t *testing.T) {
+	inBubble(t, nil, func(t *testing.T, f *fixture) {
+		a := f.dense("a")
+		c := f.join(a, 200)
+		b := f.dense("b")
+		for _, w := range []*testWorker{a, b} {
+			f.gw.roster.link(w.address()).took.Store(1)
+		}
+		time.Sleep(5 * rosterInterval / 2) // it is not looked for newcomers any more, with which turns begin anew
+		// runs sends a frame of each client, one after the other, and tells how many went
+		// to one worker in a row.
+		runs := func(clients []*peer, pause time.Duration) (runs []int) {
+			var at *testWorker
+			for _, p := range clients {
+				time.Sleep(pause)
+				p.send("x")
+				synctest.Wait()
+				w := b
+				if a.has() != "" {
+					w = a
+				}
+				b.has()
+				if w != at {
+					at, runs = w, append(runs, 0)
+				}
+				runs[len(runs)-1]++
+			}
+			return runs
+		}
+		first, second := runLength, quickShare*runLength
+		third := quickShare * (first + second)
+		const rest = 50
+		equal(t, "runs", fmt.Sprint(runs(c[:first+second+third-rest], 0)), fmt.Sprint([]int{first, second, third - rest}))
+		// What follows comes slowly, and nothing was answered.
+		at := f.gw.roster.link(a.address())
+		if other := f.gw.roster.link(b.address()); other.out.Load() > at.out.Load() {
+			at = other
+		}
+		equal(t, "its turn", at.out.Load(), int64(first+third-rest))
+		runs(c[150:150+2*runLength], runTime+time.Millisecond)
+		if more := at.out.Load() - int64(first+third-rest); more >= runLength {
+			t.Errorf("%d more went to a worker that stands still", more)
+		}
+		a.answer()
+		b.answer()
+	})
 }
 
 // A worker tells how quick its handlers are, with some of its answers: it counts as that in

@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -278,7 +279,7 @@ func (g *fakeGateway) batch(at bus.WorkerAddress, events ...bus.BatchEvent) {
 	g.f.t.Helper()
 	data := bus.BeginBatch(nil, g.epoch)
 	for i := range events {
-		events[i].Kind, events[i].Delivery = Text, max(events[i].Delivery, 1)
+		events[i].Kind, events[i].Delivery = cmp.Or(events[i].Kind, Text), max(events[i].Delivery, 1)
 		data = events[i].Append(data)
 	}
 	if err := g.conn.Publish(&bus.Msg{Subject: bus.BatchSubject(g.name, at), Data: data}); err != nil {
@@ -446,10 +447,13 @@ func TestBatchTellsHowLong(t *testing.T) {
 	inBubble(t, Config{}, h, func(t *testing.T, f *fixture) {
 		g := f.gateway("g1", 1)
 		got := g.collect(func(r *bus.BatchReply) string { return fmt.Sprintf("%d:%s", r.Status, r.Took) })
-		for _, c := range []struct{ data, last string }{{"good", "0:5s"}, {"bad", "3:5s"}} {
+		for _, c := range []struct {
+			kind       bus.Kind
+			data, last string
+		}{{Text, "good", "0:5s"}, {Text, "bad", "3:5s"}, {Open, "{}", "0:0s"}} {
 			events := make([]bus.BatchEvent, latency.Every)
 			for i := range events {
-				events[i] = bus.BatchEvent{Client: uint64(i) + 1, Seq: 1, Data: []byte(c.data)}
+				events[i] = bus.BatchEvent{Kind: c.kind, Client: uint64(i) + 1, Seq: 1, Data: []byte(c.data)}
 			}
 			g.batch(g.link().address(), events...)
 			time.Sleep(4 * time.Second)

@@ -429,8 +429,11 @@ func (j *job) run() {
 	}
 	defer func() {
 		if sampled {
-			j.took = max(time.Since(start), 1)
-			w.latency.Observe(j.took)
+			took := max(time.Since(start), 1)
+			w.latency.Observe(took)
+			if j.event.Kind != Open { // which may have to wait for a uid after its handler
+				j.took = took
+			}
 		}
 		if p := recover(); p != nil {
 			err = fmt.Errorf("worker: handler panicked: %v\n%s", p, debug.Stack())

@@ -30,7 +30,7 @@ func Run(ctx context.Context, o Options) (report.Bench, error) {
 	if err := o.Validate(); err != nil {
 		return b, err
 	}
-	if err := checkFiles(o.Clients); err != nil {
+	if err := checkFiles(o.connections()); err != nil {
 		return b, err
 	}
 	if o.Show == nil {

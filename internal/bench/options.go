@@ -226,6 +226,14 @@ func (o *Options) holding() int {
 	return o.Holding
 }
 
+// connections is how many a server has at most.
+func (o *Options) connections() int {
+	if o.Relayed {
+		return 2 * o.Clients // one on either side of the relay
+	}
+	return o.Clients
+}
+
 // Title says what the load is.
 func (o *Options) Title() string {
 	plural := func(n int, what string) string {
@@ -244,6 +252,9 @@ func (o *Options) Title() string {
 	if o.Workers > 1 {
 		servers += fmt.Sprintf(", %d workers", o.Workers)
 	}
+	if o.Relayed {
+		servers += ", beside a relay"
+	}
 	switch o.Kind {
 	case Fanout:
 		if o.SDK {
@@ -258,7 +269,7 @@ func (o *Options) Title() string {
 		return plural(o.Clients, "idle connection")
 	}
 	if o.Rate > 0 {
-		return fmt.Sprintf("Echo, %s, %g/s in all, %d B", plural(o.Clients, "client"), o.Rate, o.Size)
+		return fmt.Sprintf("Echo, %s, %g/s in all, %d B%s", plural(o.Clients, "client"), o.Rate, o.Size, servers)
 	}
 	return fmt.Sprintf("Echo, %s, %d in flight, %d B%s", plural(o.Clients, "client"), o.Window, o.Size, servers)
 }

@@ -57,6 +57,14 @@ func TestValidate(t *testing.T) {
 	}
 }
 
+func TestConnections(t *testing.T) {
+	for relayed, want := range map[bool]int{false: 7, true: 14} {
+		if got := (&Options{Clients: 7, Relayed: relayed}).connections(); got != want {
+			t.Errorf("relayed %v: %d connections, want %d", relayed, got, want)
+		}
+	}
+}
+
 func TestCommand(t *testing.T) {
 	o := DefaultOptions(Fanout)
 	o.URLs, o.Bus, o.Clients, o.For, o.Baseline = []string{"ws://h/?a=b c"}, "nats://h:1", 7, 3*time.Second, true
@@ -73,12 +81,12 @@ func TestCommand(t *testing.T) {
 
 // The table is complete, and none of it contradicts itself.
 func TestTable(t *testing.T) {
-	names := map[string]bool{}
+	names, titles := map[string]bool{}, map[string]bool{}
 	for _, r := range Table(time.Second, 2) {
-		if names[r.Name] {
-			t.Errorf("%s is there twice", r.Name)
+		if names[r.Name] || titles[r.Options.Title()] {
+			t.Errorf("%s is there twice: %s", r.Name, r.Options.Title())
 		}
-		names[r.Name] = true
+		names[r.Name], titles[r.Options.Title()] = true, true
 		if err := r.Options.Validate(); err != nil || r.Options.Baseline != (r.Options.Scope != ScopeUID) || r.Options.For != time.Second {
 			t.Errorf("%s: %+v, %v", r.Name, r.Options, err)
 		}
