@@ -10,9 +10,10 @@
 //     has not answered that leaves, is gone, or hands one back, goes in order
 //     to the one that is picked then.
 //   - With queue routing any worker gets an event that none before it is
-//     unanswered of: of those that take batches the one with the least to do, which
-//     gets the next few too, else whom the queue group picks. With sticky routing a client's events go
-//     to the worker that took its open event, for as long as that stays.
+//     unanswered of: of those that take batches the one with the least to do,
+//     which gets the next few too, else whom the queue group picks. With sticky
+//     routing a client's events go to the worker that took its open event, for
+//     as long as that stays.
 //   - An event that no worker has any more is given out again, marked as a
 //     redelivery, max_deliver times in all; then it is dropped and counted and
 //     its client closed with 1011. When a worker's connection ends that is at

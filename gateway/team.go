@@ -21,10 +21,10 @@ type run struct {
 	left  atomic.Int32
 }
 
-// How many events in a row go to the worker that is picked for the first: [team.run].
+// How many events in a row go to the worker that is picked for the first: [team.length].
 const (
-	// runLength is at least how many. A worker that has more already gets as many again,
-	// up to maxRun. So for that a worker has at most a few more to do than another one,
+	// runLength is at least how many, if they are small. A worker that has more already
+	// gets as many again, up to maxRun. So for that a worker has at most a few more to do than another one,
 	// or twice as much.
 	runLength = 8
 	maxRun    = 64
