@@ -24,8 +24,8 @@ type run struct {
 // How many events in a row go to the worker that is picked for the first: [team.length].
 const (
 	// runLength is at least how many, if they are small. A worker that has more already
-	// gets as many again, up to maxRun. So for that a worker has at most a few more to do than another one,
-	// or twice as much.
+	// gets as many again, up to maxRun. So for that a worker has at most a few more to do
+	// than another one, or twice as much.
 	runLength = 8
 	maxRun    = 64
 	// To one whose handlers are quick go as many as it does in quickRun, one after the

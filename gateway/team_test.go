@@ -139,14 +139,15 @@ func TestRunEnds(t *testing.T) {
 		first, second := runLength, quickShare*runLength
 		third := quickShare * (first + second)
 		const rest = 50
-		equal(t, "runs", fmt.Sprint(runs(c[:first+second+third-rest], 0)), fmt.Sprint([]int{first, second, third - rest}))
+		sent := first + second + third - rest
+		equal(t, "runs", fmt.Sprint(runs(c[:sent], 0)), fmt.Sprint([]int{first, second, third - rest}))
 		// What follows comes slowly, and nothing was answered.
 		at := f.gw.roster.link(a.address())
 		if other := f.gw.roster.link(b.address()); other.out.Load() > at.out.Load() {
 			at = other
 		}
 		equal(t, "its turn", at.out.Load(), int64(first+third-rest))
-		runs(c[150:150+2*runLength], runTime+time.Millisecond)
+		runs(c[sent:sent+2*runLength], runTime+time.Millisecond)
 		if more := at.out.Load() - int64(first+third-rest); more >= runLength {
 			t.Errorf("%d more went to a worker that stands still", more)
 		}

@@ -89,7 +89,7 @@ so that a stall is charged for all that it delayed.`)
 	fs.IntVar(&o.Clients, "clients", o.Clients, "how many clients")
 	fs.IntVar(&o.Size, "size", o.Size, "payload of a frame, in bytes")
 	fs.IntVar(&o.Workers, "workers", o.Workers, "how many workers are started")
-	fs.BoolVar(&o.Relayed, "relayed", false, "with --baseline: before the bare server, put a bare relay of bytes, so that it is as far as a worker")
+	fs.BoolVar(&o.Relayed, "relayed", false, "with --baseline: put a bare relay of bytes before the bare server, which is then as far away as a worker")
 	fs.IntVar(&o.Window, "window", o.Window, "how many frames of a client are unanswered")
 	fs.Float64Var(&o.Rate, "rate", o.Rate, "frames a second of all clients together, for an open loop")
 	return cmd
